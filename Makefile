@@ -1,0 +1,35 @@
+# `make run` and `make test` set everything up first. Nothing outside of .venv, runs/ and the user's cache
+# (~/.cache/airtune, or $AIRTUNE_CACHE) is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test slow lint types setup clean
+
+run: setup
+	$(BIN)/airtune run examples/quickstart.yaml
+
+test: setup
+	$(BIN)/pytest
+
+slow: setup
+	$(BIN)/pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "airtune needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[hub,test]'
+	$(BIN)/airtune fetch smollm2-135m
+	$(BIN)/airtune fetch gsm_symbolic
+	@touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,132 @@
+"""The command line: parse, call, print. A user's mistake is one line on stderr and exit status 2."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from airtune.errors import AirtuneError, InputError
+from airtune.version import __version__
+
+app = typer.Typer(
+    name="airtune",
+    help="Fast federated fine-tuning of large language models over wireless networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ScenarioFile = Annotated[Path, typer.Argument(help="Scenario in YAML.", show_default=False)]
+MethodName = Annotated[str | None, typer.Option(help="Replaces the scenario's method.", show_default=False)]
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("scenario.yaml")) -> None:
+    """Write a commented scenario to start from."""
+    from importlib.resources import files
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(files("airtune").joinpath("template.yaml").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AirtuneError(f"{path}: {error.strerror}; airtune init writes a new file") from error
+    print(f"wrote {path}; now: airtune plan {path}, airtune run {path}")
+
+
+@app.command()
+def fetch(model: Annotated[str, typer.Argument(help="smollm2-135m, tiny, a folder or a hub name.")]) -> None:
+    """Download a model and convert it once, so that runs start at once and offline."""
+    from airtune.learning.models import prepare
+
+    print(prepare(model))
+
+
+@app.command()
+def plan(
+    source: Annotated[Path, typer.Argument(help="Scenario (.yaml) or problem file (.json).", show_default=False)],
+    method: Annotated[str, typer.Option(help="Planning rule.")] = "joint",
+    out: Annotated[Path | None, typer.Option(help="Write the plan to this file.", show_default=False)] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Choose pruning rates and bandwidth: for a problem file, or for a scenario's first round."""
+    from airtune import api
+    from airtune.files import write_whole
+    from airtune.planning import Problem
+    from airtune.scenario import known_method, load_scenario
+
+    known_method(method, "--method")
+    problem = Problem.load(source) if source.suffix == ".json" else load_scenario(source)
+    chosen = api.plan(problem, method)
+    if out is not None:
+        write_whole(out, chosen.to_json())
+    if json:
+        print(chosen.to_json(), end="")
+    else:
+        from airtune.results.terminal import print_plan
+
+        print_plan(chosen)
+
+
+@app.command()
+def run(
+    scenario: ScenarioFile,
+    method: MethodName = None,
+    task: Annotated[str | None, typer.Option(help="Replaces the scenario's task.", show_default=False)] = None,
+    data: Annotated[str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)] = None,
+    rounds: Annotated[int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="runs/NAME-METHOD")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Fine-tune over simulated wireless clients, and report."""
+    from airtune.results.terminal import RunProgress, print_run
+    from airtune.scenario import load_scenario
+
+    chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds)
+    if resume and out is None:
+        raise InputError("--resume", "", "no --out", "the folder of the run to go on with")
+    directory = out or _new_folder(f"{chosen.name}-{chosen.method}")
+    with RunProgress(chosen) as progress:
+        from airtune import api
+
+        finished_before = (directory / "summary.json").exists() and resume
+        api.run(chosen, directory, resume, progress)
+    if finished_before:
+        print(f"{directory}: this run has already finished")
+    print_run(directory)
+
+
+@app.command()
+def report(directory: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]) -> None:
+    """Write report.html anew, of a finished run or of one that is still going on."""
+    from airtune.results.report import write_report
+
+    print(write_report(directory))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def _new_folder(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2 and so on: a run never lands on top of another."""
+    folder, number = Path("runs") / name, 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{name}-{number}"
+    return folder
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        app(standalone_mode=True)
+    except AirtuneError as error:
+        print(f"airtune: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What one training step costs, counted from the real shapes of a (sub-)model: FLOPs, bytes, memory.
+
+A multiply-add is 2 FLOPs. Element-wise work (norms, activations, softmax) is left out: it is below
+2 % of a step at the sizes of interest.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from airtune.costs.shapes import ATTENTION, MLP, ModelShape
+
+ADAPTER_BYTES = 4  # adapters are trained and sent in float32
+OPTIMISER_BYTES = 12  # gradient and the two moments of AdamW, float32 each
+ARRAY_HEADER_BYTES = 128  # the header of one array in NumPy's format, as Flower sends it
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One training step: `rows` sequences padded to `length` tokens, `labels` of them with a loss."""
+
+    rows: int
+    length: float
+    labels: float
+
+
+def step_flops(shape: ModelShape, work: Workload) -> float:
+    """FLOPs of one LoRA step: forward everywhere, backward only from the head down to `first_trained`.
+
+    The base is frozen, so the backward pass needs input gradients (as many FLOPs as the forward pass)
+    but no weight gradients, except those of the adapters.
+    """
+    tokens = work.rows * work.length
+    layer = np.arange(shape.layers)
+    trained = layer >= shape.first_trained
+    total = 0.0
+    for projection in ATTENTION + MLP:
+        inputs, outputs = shape.widths(projection)
+        # Nothing below the lowest trained layer wants a gradient, so its q, k and v pass none on.
+        passes_on = trained & (
+            (layer > shape.first_trained) | np.isin(projection, ("o_proj", *MLP))
+        )
+        total += float(np.sum(inputs * outputs * (2 + 2 * passes_on)))
+        if projection in shape.projections:
+            thin = shape.rank * (inputs + outputs)
+            total += float(np.sum(thin * (2 + 2 * trained) + 2 * shape.rank * (outputs * trained + inputs * passes_on)))
+    # Scores and their product with the values: 2 + 2 FLOPs forward, twice that backward.
+    heads = shape.kv_groups * shape.heads_per_group * shape.head_dim
+    total += float(np.sum(heads * (4 + 8 * trained))) * work.length
+    head = work.rows * work.labels * shape.hidden * shape.vocabulary * (2 + 2)
+    return total * tokens + head
+
+
+def upload_bytes(shape: ModelShape) -> int:
+    """Bytes of the adapters a client sends back: those of the layers it trains."""
+    return _adapter_bytes(shape, trained_only=True)
+
+
+def download_bytes(shape: ModelShape) -> int:
+    """Bytes of the adapters a client receives: all of its sub-model, for the forward pass needs them."""
+    return _adapter_bytes(shape, trained_only=False)
+
+
+def _adapter_bytes(shape: ModelShape, trained_only: bool) -> int:
+    return sum(
+        ADAPTER_BYTES * rows * columns + ARRAY_HEADER_BYTES + len(name)
+        for name, _, _, (rows, columns) in shape.adapter_shapes(trained_only)
+    )
+
+
+def memory_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:
+    """Bytes of memory that training takes: weights, adapters, optimiser state and kept activations.
+
+    `weight_bytes` is the size of one base weight (2 in bfloat16). Activations are those that eager
+    attention and the gated MLP keep for the backward pass in the layers that are trained.
+    """
+    base = shape.hidden * shape.vocabulary
+    for projection in ATTENTION + MLP:
+        inputs, outputs = shape.widths(projection)
+        base += int(np.sum(inputs * outputs))
+    entries = sum(rows * columns for _, _, _, (rows, columns) in shape.adapter_shapes())
+    trained_entries = sum(rows * columns for _, _, _, (rows, columns) in shape.adapter_shapes(True))
+    adapters = ADAPTER_BYTES * entries + OPTIMISER_BYTES * trained_entries
+    return weight_bytes * base + adapters + _activation_bytes(shape, work, weight_bytes)
+
+
+def _activation_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:
+    trained = np.arange(shape.layers) >= shape.first_trained
+    tokens = work.rows * work.length
+    queries = shape.kv_groups * shape.heads_per_group * shape.head_dim
+    heads = shape.kv_groups * shape.heads_per_group
+    # Queries, and keys and values repeated for every query head; gate, its activation and up; the inputs
+    # of two norms, which compute in float32.
+    kept = weight_bytes * (3 * queries + 3 * shape.neurons) + 4.0 * 2 * shape.hidden
+    # The softmax computes in float32 and hands its result on in the base's type.
+    kept += heads * work.length * (4 if weight_bytes == 4 else 4 + weight_bytes)
+    sources = set()
+    for projection in shape.projections:
+        # An adapter keeps its input in float32; those of one source share it where no cast makes a copy.
+        source = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}.get(projection, projection)
+        if weight_bytes != 4 or source not in sources:
+            kept += ADAPTER_BYTES * shape.widths(projection)[0]
+        sources.add(source)
+        kept += ADAPTER_BYTES * shape.rank
+    logits = 2 * 4 * work.rows * work.labels * shape.vocabulary  # log-probabilities and their gradient
+    return float(np.sum(kept * trained)) * tokens + logits

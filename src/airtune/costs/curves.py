@@ -1,0 +1,92 @@
+"""The three curves of a reduction path that the planner sees: cost, payload and error over the pruning rate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.costs.count import Workload, download_bytes, memory_bytes, step_flops, upload_bytes
+from airtune.costs.shapes import ModelShape
+
+
+@dataclass(frozen=True)
+class Affine:
+    """fixed + prunable · (1 − prune), fitted; `worst` is the largest miss over the value at prune 0."""
+
+    fixed: float
+    prunable: float
+    worst: float
+
+
+@dataclass(frozen=True)
+class PathCurves:
+    """Fitted curves of one client's round along a path.
+
+    `flops` of one training step, `upload_bits`, `download_bits`, `memory_bytes`; `error_prune` and
+    `error` (points,) are the table of the measured gradient error, convex and nondecreasing from (0, 0).
+    """
+
+    flops: Affine
+    upload_bits: Affine
+    download_bits: Affine
+    memory_bytes: Affine
+    error_prune: npt.NDArray[np.float64]
+    error: npt.NDArray[np.float64]
+
+
+def fit_curves(
+    prune: npt.NDArray[np.float64],
+    shapes: Sequence[ModelShape],
+    work: Workload,
+    weight_bytes: int,
+    error_table: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+) -> PathCurves:
+    """Count the costs of the sub-models at several pruning rates and fit each as fixed + prunable · (1 − prune).
+
+    Args:
+        prune: (points,) pruning rates, the first one 0.
+        shapes: the sub-model at each of them.
+        work: a typical training step.
+        weight_bytes: size of one base weight.
+        error_table: pruning rates and errors, as `convex_envelope` gives them.
+    """
+    return PathCurves(
+        flops=fit_affine(prune, np.array([step_flops(shape, work) for shape in shapes])),
+        upload_bits=fit_affine(prune, np.array([8.0 * upload_bytes(shape) for shape in shapes])),
+        download_bits=fit_affine(prune, np.array([8.0 * download_bytes(shape) for shape in shapes])),
+        memory_bytes=fit_affine(prune, np.array([memory_bytes(shape, work, weight_bytes) for shape in shapes])),
+        error_prune=error_table[0],
+        error=error_table[1],
+    )
+
+
+def fit_affine(prune: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> Affine:
+    """Least squares through the value at prune 0, which must be right: it is the full client's cost."""
+    full = values[0]
+    prunable = float(np.clip(prune @ (full - values) / (prune @ prune), 0.0, full))
+    fitted = full - prunable * prune
+    worst = float(np.abs(fitted - values).max() / full) if full > 0 else 0.0
+    return Affine(float(full - prunable), prunable, worst)
+
+
+def convex_envelope(
+    prune: npt.NDArray[np.float64], error: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The greatest convex function below the points and (0, 0): the lower hull, nondecreasing as errors are ≥ 0.
+
+    Args:
+        prune: (points,) increasing, above 0.
+        error: (points,) nonnegative.
+    """
+    hull = [(0.0, 0.0)]
+    for point in zip(prune.tolist(), error.tolist(), strict=True):
+        while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    corners = np.array(hull)
+    return corners[:, 0], corners[:, 1]
+
+
+def _slope(left: tuple[float, float], right: tuple[float, float]) -> float:
+    return (right[1] - left[1]) / (right[0] - left[0])

@@ -1,0 +1,108 @@
+"""Seconds of one client's round: predicted for the planner, and clocked from what was really done and sent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.costs.count import Workload, step_flops
+from airtune.costs.curves import PathCurves
+from airtune.costs.shapes import ModelShape
+from airtune.planning import ErrorTable, Memory, Problem, Rounds
+from airtune.radio.channel import Channels
+from airtune.radio.rate import rate
+from airtune.scenario import Scenario
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClientTime:
+    """Simulated seconds of a client's round, one phase after the other."""
+
+    download_s: float
+    compute_s: float
+    upload_s: float
+
+    @property
+    def total_s(self) -> float:
+        return self.download_s + self.compute_s + self.upload_s
+
+
+def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, participates: Mask) -> Problem:
+    """The planner's numbers for one round.
+
+    Downloads happen before training, over an equal share of the cell's downlink, so they count as time
+    that bandwidth cannot change: the part that shrinks with the sub-model joins `compute_s`, the rest
+    `fixed_s`.
+
+    Args:
+        channels: this round's, or the mean channels.
+        participates: (clients,) who takes part; the others' downloads are not sent.
+    """
+    members = scenario.members()
+    speed = np.array([member.device.flops_per_s for member in members]) / scenario.training.steps
+    downlink = downlink_rates(scenario, channels, participates)
+    count = len(members)
+    return Problem(
+        ids=tuple(member.id for member in members),
+        cell_ids=tuple(cell.id for cell in scenario.cells),
+        cell=np.array([member.cell for member in members]),
+        bandwidth_hz=np.array([cell.bandwidth for cell in scenario.cells]),
+        weight=np.array([member.weight for member in members]),
+        snr_hz=channels.uplink_snr_hz,
+        fixed_s=curves.flops.fixed / speed + curves.download_bits.fixed / downlink,
+        compute_s=curves.flops.prunable / speed + curves.download_bits.prunable / downlink,
+        fixed_bits=np.full(count, curves.upload_bits.fixed),
+        payload_bits=np.full(count, curves.upload_bits.prunable),
+        prune_min=np.zeros(count),
+        prune_max=np.full(count, scenario.prune_max),
+        rounds=Rounds(
+            scenario.convergence.base,
+            scenario.convergence.penalty,
+            ErrorTable(curves.error_prune, curves.error),
+        ),
+        memory=Memory(
+            budget_bytes=np.array([member.memory for member in members]),
+            fixed_bytes=np.full(count, curves.memory_bytes.fixed),
+            prunable_bytes=np.full(count, curves.memory_bytes.prunable),
+        ),
+        rate=_rate_name(scenario),
+    )
+
+
+def clock_client(
+    shape: ModelShape,
+    work: Sequence[Workload],
+    flops_per_s: float,
+    bits: tuple[float, float],
+    rates: tuple[float, float],
+) -> ClientTime:
+    """What a round took one client: the steps it really trained, the bits (down, up) it really moved.
+
+    Args:
+        shape: its sub-model.
+        work: one entry a step.
+        bits, rates: downlink and uplink, bit and bit/s.
+    """
+    compute = sum(step_flops(shape, step) for step in work) / flops_per_s
+    return ClientTime(bits[0] / rates[0], compute, bits[1] / rates[1])
+
+
+def downlink_rates(scenario: Scenario, channels: Channels, participates: Mask) -> Floats:
+    """Download rates in bit/s, (clients,): every participant of a cell gets an equal share of its downlink."""
+    cell = np.array([member.cell for member in scenario.members()])
+    served = np.maximum(np.bincount(cell, weights=participates, minlength=len(scenario.cells)), 1)
+    share = np.array([place.downlink for place in scenario.cells]) / served
+    return rate(share[cell], channels.downlink_snr_hz, _rate_name(scenario))
+
+
+def uplink_rates(scenario: Scenario, channels: Channels, bandwidth_hz: Floats) -> Floats:
+    """Upload rates in bit/s on the planned bandwidth, (clients,)."""
+    return rate(bandwidth_hz, channels.uplink_snr_hz, _rate_name(scenario))
+
+
+def _rate_name(scenario: Scenario) -> str:
+    return "ergodic-rayleigh" if scenario.radio.fading == "ergodic" else "shannon"

@@ -1,0 +1,67 @@
+"""A small catalogue of devices: how fast each one trains and how much memory it has, with sources.
+
+`flops_per_s` is *sustained in LoRA training*, not the peak of a data sheet. Two entries are measured
+training runs; the others are data-sheet peaks times the utilisation that the measured Jetson Nano
+reached (`UTILISATION`), so the figures are comparable with one another but no promise for a device.
+"""
+
+from dataclasses import dataclass
+
+# A LoRA step of Gemma-3-270M (100 M parameters in the blocks, 168 M in the tied LM head) on 8 x 64
+# tokens is 4 * 268e6 * 512 = 5.5e11 FLOP. EdgeFlowerTune's lab notes give 11.4 to 14.1 s for it on a
+# Jetson Nano 4 GB (236 GFLOP/s peak in fp32): 43 GFLOP/s, a utilisation of 0.18.
+UTILISATION = 0.18
+GIB = 2.0**30
+
+
+@dataclass(frozen=True)
+class Device:
+    """One class of device. `flops_per_s` in FLOP/s sustained in training, `memory_bytes` in bytes."""
+
+    name: str
+    flops_per_s: float
+    memory_bytes: float
+    source: str
+
+
+CATALOGUE: dict[str, Device] = {
+    device.name: device
+    for device in (
+        Device(
+            "phone-778g",
+            3.2e9,
+            6 * GIB,
+            "EdgeFlowerTune: 170 s for 5.5e11 FLOP on a Snapdragon 778G, an unoptimised CPU path (a floor)",
+        ),
+        Device(
+            "jetson-nano",
+            43e9,
+            4 * GIB,
+            "EdgeFlowerTune: 11.4 to 14.1 s for 5.5e11 FLOP on a Jetson Nano 4 GB, fp32",
+        ),
+        Device(
+            "jetson-tx2",
+            UTILISATION * 665e9,
+            8 * GIB,
+            "NVIDIA data sheet: 256 Pascal cores at 1.30 GHz, 665 GFLOP/s fp32, times UTILISATION",
+        ),
+        Device(
+            "jetson-orin-nano",
+            UTILISATION * 1280e9,
+            8 * GIB,
+            "NVIDIA data sheet: 1024 Ampere cores at 625 MHz, 1.28 TFLOP/s fp32, times UTILISATION",
+        ),
+        Device(
+            "jetson-agx-orin",
+            UTILISATION * 5325e9,
+            32 * GIB,
+            "NVIDIA data sheet: 2048 Ampere cores at 1.3 GHz, 5.33 TFLOP/s fp32, times UTILISATION",
+        ),
+        Device(
+            "laptop-2-core",
+            190e9,
+            16 * GIB,
+            "measured: SmolLM2-135M, LoRA in bf16, 4 x 256 tokens in 2.9 s on 2 AVX-512 cores",
+        ),
+    )
+}

@@ -1,0 +1,39 @@
+"""The one error type for everything that comes from outside, and its close relative for impossible plans."""
+
+from pathlib import Path
+
+
+class AirtuneError(Exception):
+    """Base of every error a user can cause and mend. `str()` of it is one line."""
+
+
+class InputError(AirtuneError):
+    """Outside text is wrong: says in which file and field, what was found and what was expected."""
+
+    def __init__(self, file: str | Path, field: str, found: object, expected: str) -> None:
+        self.file, self.field, self.found, self.expected = str(file), field, found, expected
+        place = f"{file}: {field}" if field else str(file)
+        super().__init__(f"{place}: found {_short(found)}, expected {expected}")
+
+
+class InfeasibleError(AirtuneError):
+    """No plan exists. Names the client that binds and why."""
+
+    def __init__(self, client: str, reason: str) -> None:
+        self.client, self.reason = client, reason
+        super().__init__(f"infeasible: client {client}: {reason}")
+
+
+def _short(found: object, limit: int = 80) -> str:
+    text = found if isinstance(found, _Words) else repr(found)
+    text = " ".join(str(text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class _Words(str):
+    """Text shown as it is, without quotes: a description rather than a value."""
+
+
+def words(text: str) -> str:
+    """Mark `text` as a description ("nothing", "a list") so that `InputError` does not quote it."""
+    return _Words(text)

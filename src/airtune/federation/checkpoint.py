@@ -1,0 +1,56 @@
+"""What a run needs to go on after it was killed: one file, replaced in one step after every round."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.numpy import load_file, save_file
+
+from airtune.errors import InputError, words
+from airtune.pruning.adapters import Adapter
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after `round_number` rounds: the adapter, the simulated clock in s, and the round's event.
+
+    The event is appended to the events file only after the checkpoint is safe; whoever resumes makes sure
+    that it is there.
+    """
+
+    round_number: int
+    clock_s: float
+    adapter: Adapter
+    event: dict[str, Any]
+
+    def save(self, directory: Path) -> None:
+        """Replace the directory's checkpoint; killed at any moment, the old one or the new one is there."""
+        state = {"round": self.round_number, "clock_s": self.clock_s, "event": self.event}
+        temporary = directory / f"{FILE}.new"
+        save_file(self.adapter, temporary, metadata={"airtune": json.dumps(state)})
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, directory / FILE)
+
+    @staticmethod
+    def load(directory: Path) -> "Checkpoint | None":
+        """The directory's checkpoint, None if there is none yet. Raises InputError if it is damaged."""
+        file = directory / FILE
+        if not file.exists():
+            return None
+        try:
+            with safetensors.safe_open(file, "numpy") as opened:
+                state = json.loads(opened.metadata()["airtune"])
+            return Checkpoint(
+                int(state["round"]),
+                float(state["clock_s"]),
+                load_file(file),
+                dict(state["event"]),
+            )
+        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise InputError(file, "", words(type(error).__name__), "a checkpoint of airtune") from error

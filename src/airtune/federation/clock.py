@@ -1,0 +1,65 @@
+"""The simulated clock: a round's seconds from the bytes really sent and the steps really trained."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from airtune.costs.count import Workload, download_bytes, step_flops, upload_bytes
+from airtune.costs.round_time import ClientTime, clock_client, downlink_rates, uplink_rates
+from airtune.costs.shapes import ModelShape
+from airtune.federation.setting import Setting
+from airtune.methods import METHODS
+from airtune.planning import Plan
+from airtune.radio.channel import Channels
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one client did in a round: its sub-model, every step's size, and the bytes it moved."""
+
+    shape: ModelShape
+    steps: Sequence[Workload]
+    bytes_down: int
+    bytes_up: int
+
+    @property
+    def flops(self) -> float:
+        return sum(step_flops(self.shape, step) for step in self.steps)
+
+
+def clock_round(
+    setting: Setting, channels: Channels, plan: Plan, work: Mapping[int, Work]
+) -> dict[int, ClientTime]:
+    """Simulated seconds of every client in `work`, on this round's channels and the plan's bandwidth."""
+    scenario = setting.scenario
+    takes_part = np.isin(np.arange(len(plan.prune)), list(work))
+    down = downlink_rates(scenario, channels, takes_part)
+    up = uplink_rates(scenario, channels, plan.bandwidth_hz)
+    members = scenario.members()
+    return {
+        client: clock_client(
+            done.shape,
+            done.steps,
+            members[client].device.flops_per_s,
+            (8.0 * done.bytes_down, 8.0 * done.bytes_up),
+            (float(down[client]), float(up[client])),
+        )
+        for client, done in work.items()
+    }
+
+
+def clock_unplanned(setting: Setting, channels: Channels, work: Mapping[int, Work]) -> float:
+    """Seconds this round would have taken with equal bandwidth and nothing pruned: method `fedit`.
+
+    The clients train the same steps as they did; one that was left out trains typical ones.
+    """
+    plan = setting.plan(channels, METHODS["fedit"])
+    path = setting.measured.path
+    typical = [setting.measured.work] * setting.scenario.training.steps
+    full = {}
+    for client, prune in enumerate(plan.prune):
+        shape = path.reduction(float(prune)).shape(path.full)
+        steps = work[client].steps if client in work else typical
+        full[client] = Work(shape, steps, download_bytes(shape), upload_bytes(shape))
+    return max(time.total_s for time in clock_round(setting, channels, plan, full).values())

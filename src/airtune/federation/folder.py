@@ -1,0 +1,118 @@
+"""A run's folder: scenario, path, plans, events, checkpoint, adapter, summary and report under stable names."""
+
+import fcntl
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+from airtune.errors import AirtuneError, InputError, words
+from airtune.federation.checkpoint import Checkpoint
+from airtune.files import write_whole
+from airtune.learning.peft_format import save_adapter
+from airtune.planning import Plan
+from airtune.pruning.adapters import Adapter
+from airtune.pruning.measured import MeasuredPath, measured_path
+from airtune.results.events import EVENTS_FILE, append_events, read_events, summarise
+from airtune.results.events import start_event as first_start_event
+from airtune.results.report import write_report
+from airtune.scenario import Lora, Scenario, dump_scenario, load_scenario
+
+SCENARIO, PATH, PLANS, SUMMARY, ADAPTER = "scenario.yaml", "path.npz", "plans", "summary.json", "adapter"
+
+
+class RunFolder:
+    """One run on disk. Every file is replaced in one step; events are only ever appended."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def prepare(self, scenario: Scenario, resume: bool) -> None:
+        """Begin a folder, or check that it holds this very run when it is to go on.
+
+        Raises:
+            AirtuneError: the folder holds something and `resume` is not asked for.
+            InputError: it holds a run of another scenario.
+        """
+        file = self.directory / SCENARIO
+        if resume and file.exists():
+            found = load_scenario(file)
+            for field in Scenario.model_fields:
+                if getattr(found, field) != getattr(scenario, field):
+                    raise InputError(
+                        file, field, words("another value than the given scenario's"), "the scenario this run began with"
+                    )
+            return
+        if self.directory.exists() and any(self.directory.iterdir()) and not resume:
+            raise AirtuneError(f"{self.directory}: not empty; go on with --resume or choose another --out")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(self.directory, "", words(error.strerror or "no access"), "a folder to write to") from error
+        write_whole(file, dump_scenario(scenario))
+
+    def lock(self) -> IO[str]:
+        """Keep others out while the returned file is open. Raises AirtuneError if somebody runs here."""
+        held = (self.directory / ".lock").open("w")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            held.close()
+            raise AirtuneError(f"{self.directory}: another process is running here") from error
+        return held
+
+    def finished(self) -> bool:
+        """Whether the run in this folder has ended."""
+        return (self.directory / SUMMARY).exists()
+
+    def measured_path(self, scenario: Scenario) -> MeasuredPath:
+        """The run's own copy of the reduction path: a run goes on with the path it began with."""
+        file = self.directory / PATH
+        try:
+            return MeasuredPath.load(file)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            measured = measured_path(scenario)
+            measured.save(file)
+            return measured
+
+    def resume(self) -> Checkpoint | None:
+        """The checkpoint to go on from, its event on file; None before the first one."""
+        state = Checkpoint.load(self.directory)
+        if state is None:
+            return None
+        events = self.directory / EVENTS_FILE
+        written = read_events(events) if events.exists() else []
+        missing = [] if state.event in written else [state.event]
+        append_events(events, [*missing, {"event": "resume", "round": state.round_number + 1}])
+        return state
+
+    def keep(self, state: Checkpoint) -> None:
+        """Checkpoint first, event second: whoever resumes writes the event if it is not there."""
+        state.save(self.directory)
+        append_events(self.directory / EVENTS_FILE, [state.event])
+
+    def start_event(self) -> dict[str, Any]:
+        """The first event of the run."""
+        return dict(first_start_event(read_events(self.directory / EVENTS_FILE)))
+
+    def write_plan(self, round_number: int, plan: Plan) -> None:
+        """Keep a round's plan."""
+        (self.directory / PLANS).mkdir(exist_ok=True)
+        write_whole(self.directory / PLANS / f"round-{round_number:03d}.json", plan.to_json())
+
+    def finish(self, adapter_matrices: Adapter, lora: Lora, base_path: str) -> None:
+        """Write adapter, end event, report and, as the sign that all is there, the summary."""
+        new, adapter = self.directory / f"{ADAPTER}.new", self.directory / ADAPTER
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        save_adapter(new, adapter_matrices, lora, base_path)
+        shutil.rmtree(adapter, ignore_errors=True)
+        new.rename(adapter)
+        events = self.directory / EVENTS_FILE
+        written = read_events(events)
+        summary = summarise(written)
+        if all(event["event"] != "end" for event in written):
+            append_events(events, [{"event": "end", **summary}])
+        write_report(self.directory)
+        write_whole(self.directory / SUMMARY, json.dumps(summary, indent=1) + "\n")

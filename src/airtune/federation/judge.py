@@ -1,0 +1,33 @@
+"""The server's judge: the full model with the current adapter on the test set."""
+
+import numpy as np
+
+from airtune.learning.evaluation import evaluate
+from airtune.learning.local_data import held_labels, test_set
+from airtune.learning.models import load_base
+from airtune.pruning.adapters import Adapter
+from airtune.pruning.path import Reduction
+from airtune.pruning.submodel import build_submodel, load_adapter, model_shape
+from airtune.scenario import Scenario
+
+
+class Judge:
+    """Holds the full model and the tokenised test set, so that every round costs forward passes only."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        base = load_base(scenario.model.name, scenario.model.dtype)
+        full = model_shape(base.model, scenario.lora)
+        self._model = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
+        self.base_path = base.path
+        self._pad_id = base.tokenizer.pad_token_id
+        self._examples, labels = test_set(scenario)
+        self._groups = {
+            group: np.isin(labels, list(held)) for group, held in held_labels(scenario).items()
+        }
+
+    def losses(self, adapter: Adapter) -> tuple[float, dict[str, float]]:
+        """Mean loss an answer token of the whole test set, and of the text like each client group's own."""
+        load_adapter(self._model, adapter)
+        result = evaluate(self._model, self._examples, self._pad_id)
+        by_group = {group: result.mean(chosen) for group, chosen in self._groups.items() if chosen.any()}
+        return result.mean(), by_group

@@ -1,0 +1,107 @@
+"""What travels between server and clients: one RecordDict each way, arrays and plain numbers only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+
+from airtune.costs.count import Workload
+from airtune.errors import AirtuneError
+from airtune.pruning.adapters import Adapter
+from airtune.pruning.path import Reduction
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a client is asked to do in a round: train the sub-model `reduction` from `adapter`."""
+
+    round_number: int
+    reduction: Reduction
+    adapter: Adapter
+
+    def to_content(self) -> RecordDict:
+        """As a RecordDict; the masks travel as bits."""
+        masks = {"neurons": self.reduction.neurons, "groups": self.reduction.groups}
+        task: dict[str, int | str] = {
+            "round": self.round_number,
+            "first-trained": self.reduction.first_trained,
+        }
+        for name, mask in masks.items():
+            task[f"{name}-a-layer"] = mask.shape[1]
+        packed = {name: np.packbits(mask, axis=1) for name, mask in masks.items()}
+        return RecordDict(
+            {
+                "adapter": _record(self.adapter),
+                "reduction": _record(packed),
+                "task": ConfigRecord(task),
+            }
+        )
+
+    @staticmethod
+    def from_content(content: RecordDict) -> "Assignment":
+        """The other way. Raises KeyError or ValueError where something is missing."""
+        task, packed = content.config_records["task"], content.array_records["reduction"]
+        masks = {
+            name: np.unpackbits(packed[name].numpy(), axis=1, count=int(task[f"{name}-a-layer"])).astype(bool)
+            for name in ("neurons", "groups")
+        }
+        reduction = Reduction(masks["neurons"], masks["groups"], int(task["first-trained"]))
+        return Assignment(int(task["round"]), reduction, _arrays(content.array_records["adapter"]))
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a client sends back: its trained adapters, its training loss and the work of every step."""
+
+    adapter: Adapter
+    loss: float
+    work: tuple[Workload, ...]
+
+    def to_content(self) -> RecordDict:
+        """As a RecordDict."""
+        metrics = MetricRecord(
+            {
+                "loss": self.loss,
+                "rows": [step.rows for step in self.work],
+                "length": [float(step.length) for step in self.work],
+                "labels": [float(step.labels) for step in self.work],
+            }
+        )
+        return RecordDict({"adapter": _record(self.adapter), "metrics": metrics})
+
+    @staticmethod
+    def from_content(content: RecordDict) -> "Update":
+        """The other way.
+
+        Raises:
+            AirtuneError: a record is missing or has the wrong form, or the loss is not finite.
+        """
+        try:
+            metrics = content.metric_records["metrics"]
+            work = tuple(
+                Workload(int(rows), float(length), float(labels))
+                for rows, length, labels in zip(
+                    metrics["rows"], metrics["length"], metrics["labels"], strict=True
+                )
+            )
+            update = Update(_arrays(content.array_records["adapter"]), float(metrics["loss"]), work)
+        except (KeyError, TypeError, ValueError) as error:
+            raise AirtuneError(f"a reply that is not an update: {error}") from error
+        if not np.isfinite(update.loss):
+            raise AirtuneError("a training loss that is not finite")
+        return update
+
+
+def adapter_bytes(content: RecordDict) -> int:
+    """Bytes of the adapters in a message, headers and names included: what the air interface carries."""
+    return content.array_records["adapter"].count_bytes()
+
+
+def _record(arrays: Mapping[str, npt.NDArray[np.generic]]) -> ArrayRecord:
+    return ArrayRecord({name: Array(array) for name, array in arrays.items()})
+
+
+def _arrays(record: ArrayRecord) -> Adapter:
+    return {name: array.numpy() for name, array in record.items()}

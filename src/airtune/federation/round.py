@@ -1,0 +1,157 @@
+"""One round over a Flower grid: plan, slice, send, receive, merge; and what it took."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from airtune.errors import AirtuneError
+from airtune.federation.clock import Work, clock_round, clock_unplanned
+from airtune.federation.messages import Assignment, Update, adapter_bytes
+from airtune.federation.setting import Setting
+from airtune.planning import Plan
+from airtune.pruning.adapters import Adapter, slice_adapter
+from airtune.radio.channel import draw_channels
+
+POLL_S = 0.2  # how often a grid of separate processes is asked for replies
+
+
+@dataclass(frozen=True)
+class PlayedRound:
+    """The plan, the merged adapter, and the facts of a round as its event tells them."""
+
+    plan: Plan
+    adapter: Adapter
+    facts: dict[str, Any]
+
+
+def nodes_by_client(grid: Grid) -> dict[int, int]:
+    """Ask every node which client it is. Node ids are random, so everything is keyed by client instead.
+
+    Raises:
+        AirtuneError: a node answers with an error, or two nodes are the same client.
+    """
+    messages = [
+        grid.create_message(RecordDict({"ask": ConfigRecord()}), "query", node, "0") for node in grid.get_node_ids()
+    ]
+    found: dict[int, int] = {}
+    for reply in grid.send_and_receive(messages):
+        client = int(_content(reply, f"node {reply.metadata.src_node_id}").config_records["profile"]["partition-id"])  # type: ignore[arg-type]
+        if client in found:
+            raise AirtuneError(f"two nodes say that they are client {client}")
+        found[client] = reply.metadata.src_node_id
+    return found
+
+
+def play_round(
+    grid: Grid,
+    nodes: Mapping[int, int],
+    setting: Setting,
+    adapter: Adapter,
+    round_number: int,
+    on_client: Callable[[str, float], None],
+) -> PlayedRound:
+    """Play one round from `adapter`.
+
+    Args:
+        nodes: node of every client, from `nodes_by_client`.
+        on_client: told (client id, training loss) of every client as it finishes.
+
+    Raises:
+        AirtuneError: a client fails or its update cannot be merged; names the client.
+        InfeasibleError: this round's channels allow no plan.
+    """
+    channels = draw_channels(setting.scenario, round_number)
+    plan = setting.plan(channels)
+    members, path = setting.scenario.members(), setting.measured.path
+    reductions = {
+        client: path.reduction(float(plan.prune[client]))
+        for client in range(len(members))
+        if plan.participates[client]
+    }
+    contents = {
+        client: Assignment(round_number, reduction, slice_adapter(adapter, path.full, reduction)).to_content()
+        for client, reduction in reductions.items()
+    }
+    work: dict[int, Work] = {}
+    updates: dict[int, Update] = {}
+    for client, reply in _exchange(grid, nodes, contents, round_number):
+        name = members[client].id
+        content = _content(reply, f"round {round_number}: client {name}")
+        updates[client] = Update.from_content(content)
+        shape = reductions[client].shape(path.full)
+        sent = adapter_bytes(contents[client]), adapter_bytes(content)
+        work[client] = Work(shape, updates[client].work, *sent)
+        on_client(name, updates[client].loss)
+    # Sorted: floating-point sums must not depend on who answered first.
+    holders = [
+        (members[client].weight, reductions[client], updates[client].adapter) for client in sorted(updates)
+    ]
+    merged = setting.method.aggregate(adapter, path.full, holders)
+
+    times = clock_round(setting, channels, plan, work)
+    round_s = max(spent.total_s for spent in times.values())
+    clients = [
+        {
+            "id": members[client].id,
+            "prune": float(plan.prune[client]),
+            "bandwidth_hz": float(plan.bandwidth_hz[client]),
+            "download_s": spent.download_s,
+            "compute_s": spent.compute_s,
+            "upload_s": spent.upload_s,
+            "waiting_s": round_s - spent.total_s,
+            "bytes_up": work[client].bytes_up,
+            "bytes_down": work[client].bytes_down,
+            "flops": work[client].flops,
+            "loss": updates[client].loss,
+            "trained_layers": work[client].shape.layers - work[client].shape.first_trained,
+        }
+        for client, spent in sorted(times.items())
+    ]
+    return PlayedRound(
+        plan,
+        merged,
+        {
+            "round": round_number,
+            "round_s": round_s,
+            "planned_s": plan.round_s,
+            "fedit_s": clock_unplanned(setting, channels, work),
+            "bytes_up": sum(done.bytes_up for done in work.values()),
+            "bytes_down": sum(done.bytes_down for done in work.values()),
+            "flops": sum(done.flops for done in work.values()),
+            "clients": clients,
+        },
+    )
+
+
+def _exchange(
+    grid: Grid, nodes: Mapping[int, int], contents: Mapping[int, RecordDict], round_number: int
+) -> Iterator[tuple[int, Message]]:
+    """Send every client its content and yield (client, reply) as replies come in."""
+    waiting: dict[str, int] = {}
+    clients = {node: client for client, node in nodes.items()}
+
+    def arrived() -> Iterator[tuple[int, Message]]:
+        for reply in grid.pull_messages(list(waiting)):
+            client = clients[reply.metadata.src_node_id]
+            for identifier in [key for key, value in waiting.items() if value == client]:
+                del waiting[identifier]
+            yield client, reply
+
+    for client, content in contents.items():
+        message = grid.create_message(content, "train", nodes[client], str(round_number))
+        for identifier in grid.push_messages([message]):
+            waiting[identifier] = client
+        yield from arrived()
+    while waiting:
+        time.sleep(POLL_S)
+        yield from arrived()
+
+
+def _content(reply: Message, who: str) -> RecordDict:
+    if reply.has_error():
+        raise AirtuneError(f"{who}: {reply.error.reason}")
+    return reply.content

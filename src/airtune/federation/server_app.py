@@ -1,0 +1,96 @@
+"""The server: round after round over any Flower grid, with a checkpoint after each."""
+
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from airtune.federation.checkpoint import Checkpoint
+from airtune.federation.folder import RunFolder
+from airtune.federation.judge import Judge
+from airtune.federation.round import nodes_by_client, play_round
+from airtune.federation.setting import Setting, make_setting
+from airtune.observer import Observer
+from airtune.pruning.adapters import initial_adapter
+from airtune.scenario import Scenario, parse_scenario
+from airtune.version import __version__
+
+
+def server_app(observer: Observer) -> ServerApp:
+    """A ServerApp that tells `observer` how it goes on.
+
+    Its run configuration holds the scenario (`scenario`, YAML) and the run's folder (`directory`).
+    """
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        scenario = parse_scenario(str(context.run_config["scenario"]))
+        folder = RunFolder(Path(str(context.run_config["directory"])))
+        run_rounds(grid, scenario, folder, observer)
+
+    return app
+
+
+def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Observer) -> None:
+    """Play the rounds that a folder's checkpoint has not seen yet, then write the results."""
+    started = time.perf_counter()
+    setting = make_setting(scenario, folder.measured_path(scenario))
+    judge = Judge(scenario)
+    state = folder.resume()
+    if state is None:
+        adapter = initial_adapter(setting.measured.path.full, scenario.seed)
+        loss, _ = judge.losses(adapter)
+        state = Checkpoint(0, 0.0, adapter, _start_event(setting, loss))
+        folder.keep(state)
+    observer.on_start(folder.start_event(), state.round_number)
+    nodes = nodes_by_client(grid)
+    for round_number in range(state.round_number + 1, scenario.rounds + 1):
+
+        def on_client(client: str, loss: float, number: int = round_number) -> None:
+            observer.on_client(number, client, loss)
+
+        played = play_round(grid, nodes, setting, state.adapter, round_number, on_client)
+        folder.write_plan(round_number, played.plan)
+        loss, group_loss = judge.losses(played.adapter)
+        clock_s = state.clock_s + played.facts["round_s"]
+        event = {
+            "event": "round",
+            **played.facts,
+            "clock_s": clock_s,
+            "loss": loss,
+            "group_loss": group_loss,
+            "elapsed_s": time.perf_counter() - started,
+        }
+        state = Checkpoint(round_number, clock_s, played.adapter, event)
+        folder.keep(state)
+        observer.on_round(event)
+    folder.finish(state.adapter, scenario.lora, judge.base_path)
+
+
+def _start_event(setting: Setting, loss: float) -> dict[str, Any]:
+    scenario = setting.scenario
+    return {
+        "event": "start",
+        "schema": "airtune-events/1",
+        "version": __version__,
+        "scenario": scenario.name,
+        "method": scenario.method,
+        "reduction": scenario.reduction,
+        "rounds": scenario.rounds,
+        "loss": loss,
+        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "clients": [
+            {
+                "id": member.id,
+                "group": member.group,
+                "device": member.device.name,
+                "cell": scenario.cells[member.cell].id,
+                "weight": member.weight,
+            }
+            for member in scenario.members()
+        ],
+    }

@@ -1,0 +1,40 @@
+"""What stays the same for a whole run: scenario, reduction path, curves, method, and who takes part."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.costs.curves import PathCurves
+from airtune.costs.round_time import build_problem
+from airtune.methods import METHODS, Method
+from airtune.planning import Plan
+from airtune.pruning.measured import MeasuredPath
+from airtune.radio.channel import Channels, draw_channels
+from airtune.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The fixed part of a run. `participates` (clients,): who the method lets take part for good."""
+
+    scenario: Scenario
+    measured: MeasuredPath
+    curves: PathCurves
+    method: Method
+    participates: npt.NDArray[np.bool_]
+
+    def plan(self, channels: Channels, method: Method | None = None) -> Plan:
+        """This run's plan for one round's channels, or that of another `method` with everybody in it."""
+        participates = self.participates if method is None else np.ones_like(self.participates)
+        problem = build_problem(self.scenario, self.curves, channels, participates)
+        return (method or self.method).plan(problem, participates)
+
+
+def make_setting(scenario: Scenario, measured: MeasuredPath) -> Setting:
+    """Choose, on the mean channels, who takes part, and put the fixed part of a run together."""
+    curves = measured.curves()
+    method = METHODS[scenario.method]
+    everyone = np.ones(len(scenario.members()), dtype=bool)
+    mean = build_problem(scenario, curves, draw_channels(scenario, None), everyone)
+    return Setting(scenario, measured, curves, method, method.select(mean))

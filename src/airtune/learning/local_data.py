@@ -1,0 +1,49 @@
+"""Which examples a client holds, which batches it trains on in a round, and what everybody is tested on."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from airtune.learning.models import load_base
+from airtune.learning.partition import partition
+from airtune.learning.tasks import load_task
+from airtune.learning.tokens import Batch, Encoded, batches, encode
+from airtune.randomness import generator
+from airtune.scenario import Scenario
+
+
+def round_batches(scenario: Scenario, client: int, round_number: int) -> Iterator[Batch]:
+    """The batches of one client in one round: the same whatever the method, the engine or the order of calls."""
+    base = load_base(scenario.model.name, scenario.model.dtype)
+    encoded = _client_examples(scenario)[client]
+    order = generator(scenario.seed, "batches", round_number, client)
+    training = scenario.training
+    return batches(encoded, training.batch_size, training.steps, order, base.tokenizer.pad_token_id)
+
+
+@lru_cache(maxsize=1)
+def _client_examples(scenario: Scenario) -> list[list[Encoded]]:
+    """Every client's tokenised training examples."""
+    tokenizer = load_base(scenario.model.name, scenario.model.dtype).tokenizer
+    examples = load_task(scenario.task, scenario.seed).train
+    held = partition(
+        examples, scenario.members(), scenario.partition.kind, scenario.partition.alpha, scenario.seed
+    )
+    encoded = [encode(example, tokenizer, scenario.task.max_tokens) for example in examples]
+    return [[encoded[index] for index in indices] for indices in held]
+
+
+def held_labels(scenario: Scenario) -> dict[str, frozenset[str]]:
+    """The labels each client group holds, for scenarios that give groups labels of their own."""
+    return {
+        group.id: frozenset(map(str, group.labels))
+        for group in scenario.clients
+        if group.labels is not None and scenario.partition.kind == "labels"
+    }
+
+
+def test_set(scenario: Scenario) -> tuple[list[Encoded], list[str]]:
+    """The tokenised test examples and their labels."""
+    tokenizer = load_base(scenario.model.name, scenario.model.dtype).tokenizer
+    examples = load_task(scenario.task, scenario.seed).test
+    encoded = [encode(example, tokenizer, scenario.task.max_tokens) for example in examples]
+    return encoded, [example.label for example in examples]

@@ -1,0 +1,74 @@
+"""Planning: every client's pruning rate and bandwidth, from numbers alone."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.planning import bandwidth_only, drop_slowest, fedit, jcpba, joint, pruning_only
+from airtune.planning.part import solve_part
+from airtune.planning.plan import Plan, evaluate
+from airtune.planning.problem import Memory, Problem
+from airtune.planning.rounds import ErrorCurve, ErrorPower, ErrorTable, Rounds
+
+__all__ = [
+    "SOLVERS",
+    "ErrorCurve",
+    "ErrorPower",
+    "ErrorTable",
+    "Memory",
+    "Plan",
+    "Problem",
+    "Rounds",
+    "evaluate",
+    "plan",
+]
+
+SOLVERS: dict[str, Callable[[Problem], Plan]] = {
+    "joint": joint.solve,
+    "jcpba": jcpba.solve,
+    "pruning-only": pruning_only.solve,
+    "bandwidth-only": bandwidth_only.solve,
+    "fedit": fedit.solve,
+    "drop-slowest": drop_slowest.solve,
+}
+
+
+def plan(
+    problem: Problem,
+    method: str = "joint",
+    gap: float = 1e-6,
+    participates: npt.NDArray[np.bool_] | None = None,
+) -> Plan:
+    """Choose every client's pruning rate and bandwidth.
+
+    Args:
+        method: a key of `SOLVERS`.
+        gap: relative gap at which `joint` stops; other methods have none.
+        participates: (K,) False for clients to leave out, under any method; by default only
+            `drop-slowest` leaves clients out.
+
+    Raises:
+        InfeasibleError: no plan exists; names the client that binds.
+        ValueError: no such method, a gap that is not above 0, or nobody participates.
+
+    Example:
+        >>> chosen = plan(Problem.load("problem.json"))
+        >>> chosen.total_s, chosen.lower_bound_s
+    """
+    if method not in SOLVERS:
+        raise ValueError(f"method {method!r}: expected one of {', '.join(SOLVERS)}")
+    if not gap > 0:
+        raise ValueError(f"gap {gap!r}: expected a number above 0")
+    solver = partial(joint.solve, gap=gap) if method == "joint" else SOLVERS[method]
+    begin = time.perf_counter()
+    if participates is None:
+        chosen = solver(problem)
+    else:
+        # A mask that is given replaces the choice that drop-slowest would make itself.
+        solver = bandwidth_only.solve if method == "drop-slowest" else solver
+        chosen = solve_part(problem, method, solver, np.asarray(participates, bool))
+    return replace(chosen, solve_s=time.perf_counter() - begin)

@@ -1,0 +1,34 @@
+"""`drop-slowest`: leave the stragglers out, let the others train in full with the best bandwidth."""
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.planning import bandwidth_only
+from airtune.planning.part import solve_part
+from airtune.planning.plan import Plan
+from airtune.planning.problem import Problem
+from airtune.radio.rate import rate
+
+
+def stragglers(problem: Problem) -> npt.NDArray[np.bool_]:
+    """(K,) True for the clients left out.
+
+    Clients are ordered by the time of their unpruned round on equal bandwidth within the cell; the cut is
+    at the largest ratio between neighbours. At least one client stays; a single client always does, and
+    nobody is left out where all take equally long.
+    """
+    members = np.bincount(problem.cell, minlength=len(problem.bandwidth_hz))
+    bandwidth = (problem.bandwidth_hz / np.maximum(members, 1))[problem.cell]
+    upload = (problem.fixed_bits + problem.payload_bits) / rate(bandwidth, problem.snr_hz, problem.rate)
+    time = problem.fixed_s + problem.compute_s + upload
+    order = np.argsort(time, kind="stable")
+    found = np.zeros(len(time), bool)
+    ratio = time[order[1:]] / time[order[:-1]]
+    if len(ratio) and ratio.max() > 1:
+        found[order[int(np.argmax(ratio)) + 1 :]] = True
+    return found
+
+
+def solve(problem: Problem) -> Plan:
+    """`bandwidth-only` over the clients that are no stragglers; the others count with their `drop_error`."""
+    return solve_part(problem, "drop-slowest", bandwidth_only.solve, ~stragglers(problem))

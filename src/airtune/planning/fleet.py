@@ -1,0 +1,183 @@
+"""A problem compiled for the solvers: clients sorted by cell, error curves cut into pieces.
+
+The choice of a client is its keep rate x = 1 - ρ. From left to right over x lie `nodes`: the least x, the
+kinks of its error curve, the largest x. Between two nodes e(ρ) = offset + scale·ρ^m / m, with m = 1 on a
+table's straight pieces. Choices that nobody would make are cut off first: where pruning costs no error
+the client is pruned that far, and where pruning saves nothing (compute_s = payload_bits = 0) it is full.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.errors import InfeasibleError
+from airtune.planning.problem import Problem
+from airtune.planning.rounds import ErrorCurve, ErrorPower, Rounds
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Arrays over clients are (K,) in the order `order`; nodes are (K, J+1), pieces (K, J).
+
+    `rigid` marks clients whose time does not depend on x. Only cells with clients count; `starts` has
+    the first client of each, `cell` each client's cell, `bandwidth_hz` is (cells,).
+    """
+
+    order: Index
+    starts: Index
+    cell: Index
+    bandwidth_hz: Array
+    rate: str
+    rounds: Rounds
+    weight: Array
+    snr_hz: Array
+    fixed_s: Array
+    compute_s: Array
+    fixed_bits: Array
+    payload_bits: Array
+    rigid: npt.NDArray[np.bool_]
+    nodes: Array
+    scale: Array
+    offset: Array
+    power: Array
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Fleet":
+        """Compile `problem`.
+
+        Raises:
+            InfeasibleError: memory does not suffice, or N is infinite with every client as full as it may be.
+        """
+        floor, ceiling = problem.prune_floor(), problem.prune_max
+        _check_rounds(problem, floor)
+        order = np.argsort(problem.cell, kind="stable")
+        used, starts, cell = np.unique(problem.cell[order], return_index=True, return_inverse=True)
+        rigid = (problem.compute_s == 0) & (problem.payload_bits == 0)
+        ceiling = np.where(rigid, floor, ceiling)
+        nodes, scale, offset, power = _pieces(problem, floor, ceiling)
+        return cls(
+            order=order,
+            starts=starts,
+            cell=cell,
+            bandwidth_hz=problem.bandwidth_hz[used],
+            rate=problem.rate,
+            rounds=problem.rounds,
+            weight=problem.weight[order],
+            snr_hz=problem.snr_hz[order],
+            fixed_s=problem.fixed_s[order],
+            compute_s=problem.compute_s[order],
+            fixed_bits=problem.fixed_bits[order],
+            payload_bits=problem.payload_bits[order],
+            rigid=rigid[order],
+            nodes=nodes[order],
+            scale=scale[order],
+            offset=offset[order],
+            power=power[order],
+        )
+
+    @property
+    def keep_min(self) -> Array:
+        return self.nodes[:, 0]
+
+    @property
+    def keep_max(self) -> Array:
+        return self.nodes[:, -1]
+
+    @cached_property
+    def node_error(self) -> Array:
+        """(K, J+1) e at the nodes."""
+        return self.error(self.nodes.T).T
+
+    @cached_property
+    def log_gain(self) -> tuple[Array, Array]:
+        """Logarithms of w·e' (error saved per keep rate gained): (K, J) just right of nodes 0 to J-1, and
+        just left of nodes 1 to J."""
+        bend = self.power[:, None] - 1.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(1.0 - self.nodes)
+            bent = np.where(bend > 0, bend * logs, 0.0)
+            scale = np.log(self.weight)[:, None] + np.log(self.scale)
+        return scale + bent[:, :-1], scale + bent[:, 1:]
+
+    def total(self, values: Array) -> Array:
+        """(..., K) summed within each cell: (..., cells)."""
+        return np.asarray(np.add.reduceat(values, self.starts, axis=-1))
+
+    def largest(self, values: Array) -> Array:
+        """(..., K): the largest within each cell, (..., cells)."""
+        return np.asarray(np.maximum.reduceat(values, self.starts, axis=-1))
+
+    def spread(self, values: Array) -> Array:
+        """(..., cells): each client its cell's value, (..., K)."""
+        return np.asarray(values[..., self.cell])
+
+    def error(self, keep: Array) -> Array:
+        """(..., K) e at keep rates within the nodes' range. A convex curve is the largest of its pieces."""
+        bent = (1.0 - keep) ** self.power / self.power
+        return np.asarray((self.offset + self.scale * bent[..., None]).max(-1))
+
+    def error_slope(self, keep: Array) -> Array:
+        """(K,) e'(ρ) at keep rates (K,); at a kink one of the two slopes."""
+        prune = 1.0 - keep
+        bent = prune**self.power / self.power
+        piece = np.argmax(self.offset + self.scale * bent[:, None], axis=-1)
+        scale = np.take_along_axis(self.scale, piece[:, None], -1)[:, 0]
+        return np.asarray(scale * prune ** (self.power - 1.0))
+
+    def keep_by(self, deadline: Array, rates: Array) -> Array:
+        """The largest keep rate with which rates (..., K) meet a deadline (..., 1), within the nodes' range."""
+        spare = rates * (deadline - self.fixed_s) - self.fixed_bits
+        keep = spare / np.where(self.rigid, 1.0, self.payload_bits + rates * self.compute_s)
+        return np.where(self.rigid, self.keep_max, np.clip(keep, self.keep_min, self.keep_max))
+
+    def restore(self, values: Array) -> Array:
+        """(K,) from the fleet's order back to the problem's."""
+        original = np.empty_like(values)
+        original[self.order] = values
+        return original
+
+
+def _check_rounds(problem: Problem, floor: Array) -> None:
+    harm = problem.weight * problem.error_at(floor)
+    if problem.rounds.penalty * harm.sum() >= 1:
+        k = int(np.argmax(harm))
+        raise InfeasibleError(
+            problem.ids[k],
+            f"must be pruned by {floor[k]:.3g} at least, and the target is then out of reach at every deadline",
+        )
+
+
+def _pieces(problem: Problem, floor: Array, ceiling: Array) -> tuple[Array, Array, Array, Array]:
+    """Nodes, scale, offset and power of every client, padded to the longest with empty pieces."""
+    curves = problem.curves()
+    longest = max(1 if isinstance(curve, ErrorPower) else len(curve.slope) for curve, _ in curves)
+    count = len(problem.ids)
+    nodes = np.empty((count, longest + 1))
+    scale, offset, power = np.zeros((count, longest)), np.zeros((count, longest)), np.ones(count)
+    for curve, clients in curves:
+        kinks, scales, offsets, exponent, free = _curve_pieces(curve)
+        high = ceiling[clients]
+        low = np.minimum(np.maximum(floor[clients], free), high)
+        low = np.where(problem.weight[clients] > 0, low, high)
+        pieces = len(scales)
+        inner = np.clip(kinks, low[:, None], high[:, None])
+        prune = np.column_stack([high, inner, *[low] * (longest + 1 - pieces)])
+        nodes[clients] = 1.0 - prune
+        scale[clients, :pieces], offset[clients, :pieces], power[clients] = scales, offsets, exponent
+        offset[clients, pieces:] = curve(low)[:, None]
+    return nodes, scale, offset, power
+
+
+def _curve_pieces(curve: ErrorCurve) -> tuple[Array, Array, Array, float, float]:
+    """Inner kinks by falling ρ, scale and offset of the pieces around them, power, largest ρ free of error."""
+    if isinstance(curve, ErrorPower):
+        return np.empty(0), np.array([curve.exponent]), np.zeros(1), curve.exponent, 0.0
+    slope = curve.slope
+    free = curve.prune[int(np.argmax(slope > 0))] if (slope > 0).any() else 1.0
+    offset = curve.error[:-1] - slope * curve.prune[:-1]
+    return curve.prune[-2:0:-1], slope[::-1], offset[::-1], 1.0, float(free)

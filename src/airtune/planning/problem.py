@@ -1,0 +1,233 @@
+"""The planner's numbers: clients, cells, and how error turns into rounds. Read from and written to JSON."""
+
+import json
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.errors import InfeasibleError, InputError, words
+from airtune.planning.reading import ErrorPart, PowerPart, ProblemFile, read_json
+from airtune.planning.rounds import ErrorCurve, ErrorPower, ErrorTable, Rounds
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Training needs fixed + prunable·(1 - ρ) bytes and may need at most the budget; each (K,).
+
+    A client without a limit has an infinite budget.
+    """
+
+    budget_bytes: Array
+    fixed_bytes: Array
+    prunable_bytes: Array
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Minimise N·T over pruning rates ρ and bandwidths b. Arrays are (K,) unless said otherwise; SI units.
+
+    Attributes:
+        ids, cell_ids: names of the clients and of the cells.
+        cell: the index of each client's cell.
+        bandwidth_hz: (cells,) uplink bandwidth that a cell's clients share.
+        weight: aggregation weights, summing to 1.
+        snr_hz: received power over noise density, P·h/N0; above 0.
+        fixed_s, compute_s: a round takes fixed_s + compute_s·(1 - ρ) seconds besides the upload.
+        fixed_bits, payload_bits: the upload is fixed_bits + payload_bits·(1 - ρ) bits.
+        prune_min, prune_max: the range of ρ.
+        rounds: error and rounds to target.
+        errors: (K,) an error curve of the client's own, or None for that of `rounds`.
+        drop_error: the error of leaving a client out altogether.
+        memory: a limit that puts a floor under ρ.
+        rate: "shannon" or "ergodic-rayleigh".
+    """
+
+    ids: tuple[str, ...]
+    cell_ids: tuple[str, ...]
+    cell: npt.NDArray[np.intp]
+    bandwidth_hz: Array
+    weight: Array
+    snr_hz: Array
+    fixed_s: Array
+    compute_s: Array
+    fixed_bits: Array
+    payload_bits: Array
+    prune_min: Array
+    prune_max: Array
+    rounds: Rounds
+    errors: tuple[ErrorCurve | None, ...] | None = None
+    drop_error: Array = field(default_factory=lambda: np.ones(1))
+    memory: Memory | None = None
+    rate: str = "shannon"
+
+    def __post_init__(self) -> None:
+        for name in (*_PER_CLIENT, "bandwidth_hz"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
+        object.__setattr__(self, "cell", np.asarray(self.cell, np.intp))
+        object.__setattr__(self, "drop_error", np.broadcast_to(self.drop_error, self.weight.shape).astype(float))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Problem":
+        """Read a problem file.
+
+        Raises:
+            InputError: the file cannot be read, or a field is missing, unknown or wrong.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError(path, "", words(type(error).__name__), "a readable JSON file in UTF-8") from error
+        return cls.from_json(text, str(path))
+
+    @classmethod
+    def from_json(cls, text: str, file: str = "problem") -> "Problem":
+        """`load` for text at hand; `file` names it in errors."""
+        read = read_json(ProblemFile, text, file)
+        clients = read.clients
+        cell_index = {cell.id: index for index, cell in enumerate(read.cells)}
+        rounds = Rounds(read.rounds.base, read.rounds.penalty, _curve(read.rounds.error))
+        errors = tuple(None if client.error is None else _curve(client.error) for client in clients)
+        memory = [client.memory for client in clients]
+        return cls(
+            ids=tuple(client.id for client in clients),
+            cell_ids=tuple(cell.id for cell in read.cells),
+            cell=np.array([cell_index[client.cell] for client in clients]),
+            bandwidth_hz=np.array([cell.bandwidth_hz for cell in read.cells]),
+            rounds=rounds,
+            errors=errors if any(curve is not None for curve in errors) else None,
+            memory=None
+            if all(limit is None for limit in memory)
+            else Memory(
+                budget_bytes=np.array([np.inf if limit is None else limit.budget_bytes for limit in memory]),
+                fixed_bytes=np.array([0.0 if limit is None else limit.fixed_bytes for limit in memory]),
+                prunable_bytes=np.array([0.0 if limit is None else limit.prunable_bytes for limit in memory]),
+            ),
+            rate=read.rate,
+            **{name: np.array([getattr(client, name) for client in clients]) for name in _PER_CLIENT},
+        )
+
+    def to_json(self) -> str:
+        """The problem file (`airtune-problem/1`)."""
+        whole = {
+            "schema": "airtune-problem/1",
+            "cells": [
+                {"id": identifier, "bandwidth_hz": float(bandwidth)}
+                for identifier, bandwidth in zip(self.cell_ids, self.bandwidth_hz, strict=True)
+            ],
+            "clients": [self._client_fields(k) for k in range(len(self.ids))],
+            "rounds": {
+                "base": self.rounds.base,
+                "penalty": self.rounds.penalty,
+                "error": _curve_fields(self.rounds.error),
+            },
+            "rate": self.rate,
+        }
+        return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _client_fields(self, k: int) -> dict[str, Any]:
+        found: dict[str, Any] = {"id": self.ids[k], "cell": self.cell_ids[self.cell[k]]}
+        found |= {name: float(getattr(self, name)[k]) for name in _PER_CLIENT}
+        own = None if self.errors is None else self.errors[k]
+        if own is not None:
+            found["error"] = _curve_fields(own)
+        if self.memory is not None and np.isfinite(self.memory.budget_bytes[k]):
+            found["memory"] = {part.name: float(getattr(self.memory, part.name)[k]) for part in fields(Memory)}
+        return found
+
+    def curves(self) -> list[tuple[ErrorCurve, npt.NDArray[np.intp]]]:
+        """The error curves in use, each with the indices of the clients that have it."""
+        if self.errors is None:
+            return [(self.rounds.error, np.arange(len(self.ids)))]
+        owners: dict[int, list[int]] = {}
+        chosen = [curve or self.rounds.error for curve in self.errors]
+        for k, curve in enumerate(chosen):
+            owners.setdefault(id(curve), []).append(k)
+        return [(chosen[clients[0]], np.array(clients)) for clients in owners.values()]
+
+    def error_at(self, prune: Array) -> Array:
+        """(K,) every client's error e(ρ) at its own ρ."""
+        error = np.empty(len(self.ids))
+        for curve, clients in self.curves():
+            error[clients] = curve(prune[clients])
+        return error
+
+    def prune_floor(self) -> Array:
+        """(K,) the least ρ that `prune_min` and memory allow.
+
+        Raises:
+            InfeasibleError: a client does not fit in its memory even at `prune_max`.
+        """
+        if self.memory is None:
+            return self.prune_min
+        limit = self.memory
+        spare = limit.budget_bytes - limit.fixed_bytes
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fits = np.where(spare >= limit.prunable_bytes, 1.0, spare / limit.prunable_bytes)
+        floor = np.maximum(self.prune_min, 1.0 - fits)
+        over = floor - self.prune_max
+        k = int(np.argmax(over))
+        if over[k] > 1e-12:
+            need = limit.fixed_bytes[k] + limit.prunable_bytes[k] * (1.0 - self.prune_max[k])
+            raise InfeasibleError(
+                self.ids[k],
+                f"needs {need:.3g} bytes at its largest pruning rate {self.prune_max[k]:.3g}, "
+                f"has {limit.budget_bytes[k]:.3g}",
+            )
+        return np.minimum(floor, self.prune_max)
+
+    def restrict(self, participates: Mask) -> "Problem":
+        """The problem of the participants alone; the others' `drop_error` is part of its `rounds`.
+
+        Weights keep their values, so that they sum to less than 1.
+        """
+        if participates.all():
+            return self
+        memory = self.memory
+        if memory is not None:
+            memory = Memory(*(getattr(memory, part.name)[participates] for part in fields(Memory)))
+        left_out = float((self.weight * self.drop_error)[~participates].sum())
+        if self.rounds.penalty * left_out >= 1:
+            k = int(np.argmax(np.where(participates, -1.0, self.weight * self.drop_error)))
+            raise InfeasibleError(self.ids[k], "without it no number of rounds reaches the target")
+        return replace(
+            self,
+            ids=tuple(name for name, present in zip(self.ids, participates, strict=True) if present),
+            cell=self.cell[participates],
+            rounds=self.rounds.given(left_out),
+            errors=None
+            if self.errors is None
+            else tuple(curve for curve, present in zip(self.errors, participates, strict=True) if present),
+            memory=memory,
+            **{name: getattr(self, name)[participates] for name in _PER_CLIENT},
+        )
+
+
+_PER_CLIENT = (
+    "weight",
+    "snr_hz",
+    "fixed_s",
+    "compute_s",
+    "fixed_bits",
+    "payload_bits",
+    "prune_min",
+    "prune_max",
+    "drop_error",
+)
+
+
+def _curve(part: ErrorPart) -> ErrorCurve:
+    if isinstance(part, PowerPart):
+        return ErrorPower(part.exponent)
+    return ErrorTable(np.array(part.prune), np.array(part.error))
+
+
+def _curve_fields(curve: ErrorCurve) -> dict[str, Any]:
+    if isinstance(curve, ErrorPower):
+        return {"kind": "power", "exponent": curve.exponent}
+    return {"kind": "table", "prune": curve.prune.tolist(), "error": curve.error.tolist()}

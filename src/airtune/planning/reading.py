@@ -1,0 +1,220 @@
+"""Reading the problem and plan files: every type and range checked, every error naming its field."""
+
+import json
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from airtune.errors import InputError, words
+
+
+def _number(value: object) -> float:
+    """A JSON number as a float; a truth value, a text or an integer beyond all floats is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError("a number below 1.8e308") from error
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Positive = Annotated[Number, Field(gt=0)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class PowerPart(_Part):
+    kind: Literal["power"]
+    exponent: Annotated[Number, Field(ge=1)]
+
+
+class TablePart(_Part):
+    kind: Literal["table"]
+    prune: Annotated[list[Number], Field(min_length=2)]
+    error: Annotated[list[Number], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _convex(self) -> Self:
+        prune, error = self.prune, self.error
+        if len(prune) != len(error):
+            raise ValueError("as many errors as pruning rates")
+        if prune[0] != 0 or error[0] != 0:
+            raise ValueError("a table that starts at (0, 0)")
+        steps = [right - left for left, right in zip(prune, prune[1:], strict=False)]
+        if min(steps) <= 0:
+            raise ValueError("pruning rates that increase")
+        slopes = [
+            (right - left) / step for left, right, step in zip(error, error[1:], steps, strict=False)
+        ]
+        if min(slopes) < 0:
+            raise ValueError("errors that never decrease")
+        if any(after < before * (1 - 1e-9) for before, after in zip(slopes, slopes[1:], strict=False)):
+            raise ValueError("convex errors (slopes that never decrease)")
+        return self
+
+
+ErrorPart = Annotated[PowerPart | TablePart, Field(discriminator="kind")]
+
+
+class RoundsPart(_Part):
+    base: Positive
+    penalty: Positive
+    error: ErrorPart
+
+
+class CellPart(_Part):
+    id: Identifier
+    bandwidth_hz: Positive
+
+
+class MemoryPart(_Part):
+    budget_bytes: Positive
+    fixed_bytes: NonNegative
+    prunable_bytes: NonNegative
+
+
+class EnergyPart(_Part):
+    budget_j: Positive
+    fixed_j: NonNegative
+    compute_j: NonNegative
+    transmit_w: NonNegative
+
+
+class ClientPart(_Part):
+    id: Identifier
+    cell: Identifier
+    weight: Share
+    snr_hz: Positive
+    fixed_s: NonNegative
+    compute_s: NonNegative
+    fixed_bits: NonNegative
+    payload_bits: NonNegative
+    prune_min: Share
+    prune_max: Share
+    error: ErrorPart | None = None
+    drop_error: NonNegative = 1.0
+    memory: MemoryPart | None = None
+    energy: EnergyPart | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.prune_min > self.prune_max:
+            raise ValueError(f"prune_min up to prune_max ({self.prune_max:g})")
+        if self.fixed_bits + self.payload_bits == 0:
+            raise ValueError("something to upload (fixed_bits or payload_bits above 0)")
+        if self.energy is not None:
+            raise ValueError("no energy budget: energy budgets are not supported yet")
+        return self
+
+
+class ProblemFile(_Part):
+    schema_: Literal["airtune-problem/1"] = Field(alias="schema")
+    cells: Annotated[list[CellPart], Field(min_length=1)]
+    clients: Annotated[list[ClientPart], Field(min_length=1)]
+    rounds: RoundsPart
+    rate: Literal["shannon", "ergodic-rayleigh"] = "shannon"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        cells = _unique([cell.id for cell in self.cells], "cells")
+        _unique([client.id for client in self.clients], "clients")
+        for client in self.clients:
+            if client.cell not in cells:
+                raise ValueError(f"client {client.id} in one of the cells listed, not {client.cell!r}")
+            curve = client.error or self.rounds.error
+            if isinstance(curve, TablePart) and curve.prune[-1] < client.prune_max:
+                raise ValueError(f"an error table up to client {client.id}'s prune_max {client.prune_max:g}")
+        total = sum(client.weight for client in self.clients)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"weights that sum to 1, not {total:.9g}")
+        return self
+
+
+class PlannedClient(_Part):
+    id: Identifier
+    participates: bool
+    prune: Share
+    bandwidth_hz: NonNegative
+    uplink_s: NonNegative
+    round_s: NonNegative
+
+
+class PlanFile(_Part):
+    schema_: Literal["airtune-plan/1"] = Field(alias="schema")
+    method: Identifier
+    round_s: NonNegative
+    rounds: NonNegative
+    total_s: NonNegative
+    lower_bound_s: NonNegative | None = None
+    relative_gap: NonNegative | None = None
+    solve_s: NonNegative = 0.0
+    clients: Annotated[list[PlannedClient], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _unique_ids(self) -> Self:
+        _unique([client.id for client in self.clients], "clients")
+        return self
+
+
+def _unique(names: list[str], what: str) -> set[str]:
+    found: set[str] = set()
+    for name in names:
+        if name in found:
+            raise ValueError(f"{what} with ids of their own, not {name!r} twice")
+        found.add(name)
+    return found
+
+
+_File = TypeVar("_File", bound=_Part)
+
+
+def read_json(model: type[_File], text: str, file: str) -> _File:
+    """`text` as the file that `model` describes.
+
+    Raises:
+        InputError: it is not JSON, repeats a key, or a field is missing, unknown or wrong.
+    """
+    try:
+        fields = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        found = "nesting too deep" if isinstance(error, RecursionError) else str(error)
+        raise InputError(file, "", words(found), "valid JSON") from error
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _first_error(file, error) from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _unique([key for key, _ in pairs], "keys")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name}, which is not a number")
+
+
+def _first_error(file: str, error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    place = ".".join(str(word) for word in first["loc"] if word not in ("power", "table"))
+    if first["type"] == "missing":
+        return InputError(file, place, words("nothing"), "a value")
+    if first["type"] == "extra_forbidden":
+        return InputError(file, place, words("an unknown field"), "no such field")
+    found = first["input"]
+    if isinstance(found, dict | list | BaseModel):
+        found = words("a list" if isinstance(found, list) else "fields that do not fit")
+    return InputError(file, place, found, first["msg"].removeprefix("Value error, "))

@@ -1,0 +1,126 @@
+"""Adapters going down to a sub-model and coming back: slicing, scattering and averaging over holders.
+
+An adapter is a dict from PEFT's names (`costs.shapes.adapter_name`) to float32 matrices, B (out, rank)
+and A (rank, in). A sub-model holds the rows of B and the columns of A that its smaller layers have.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.costs.shapes import MLP, ModelShape
+from airtune.errors import AirtuneError
+from airtune.pruning.path import Reduction
+from airtune.randomness import generator
+
+Adapter = dict[str, npt.NDArray[np.float32]]
+
+
+def initial_adapter(full: ModelShape, seed: int) -> Adapter:
+    """LoRA's usual start: A uniform within 1/sqrt(in) (PEFT's Kaiming rule), B zero."""
+    adapter: Adapter = {}
+    for name, _, _, shape in full.adapter_shapes():
+        if ".lora_A." in name:
+            bound = 1 / np.sqrt(shape[1])
+            adapter[name] = generator(seed, "adapter", name).uniform(-bound, bound, shape).astype(np.float32)
+        else:
+            adapter[name] = np.zeros(shape, dtype=np.float32)
+    return adapter
+
+
+def units_kept(full: ModelShape, reduction: Reduction, layer: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Which inner coordinates a layer of the sub-model keeps: of "queries", "values" and "neurons"."""
+    values = np.repeat(reduction.groups[layer], full.head_dim)
+    queries = np.repeat(reduction.groups[layer], full.head_dim * full.heads_per_group)
+    return {
+        "queries": np.flatnonzero(queries),
+        "values": np.flatnonzero(values),
+        "neurons": np.flatnonzero(reduction.neurons[layer]),
+    }
+
+
+def inner_side(projection: str) -> tuple[str, bool]:
+    """Which inner coordinates a projection touches, and whether they are its outputs (else its inputs)."""
+    if projection in MLP:
+        return "neurons", projection != "down_proj"
+    return ("values" if projection in ("k_proj", "v_proj") else "queries"), projection != "o_proj"
+
+
+def _places(
+    full: ModelShape, reduction: Reduction
+) -> Iterable[tuple[str, int, tuple[slice | npt.NDArray[np.int64], slice | npt.NDArray[np.int64]]]]:
+    """(name, layer, index) of every adapter matrix: `full_matrix[index]` is what the sub-model holds."""
+    everything = slice(None)
+    kept = [units_kept(full, reduction, layer) for layer in range(full.layers)]
+    for name, layer, projection, _ in full.adapter_shapes():
+        unit, is_output = inner_side(projection)
+        if ".lora_B." in name and is_output:
+            yield name, layer, (kept[layer][unit], everything)
+        elif ".lora_A." in name and not is_output:
+            yield name, layer, (everything, kept[layer][unit])
+        else:
+            yield name, layer, (everything, everything)
+
+
+def slice_adapter(
+    adapter: Mapping[str, npt.NDArray[np.float32]], full: ModelShape, reduction: Reduction, trained_only: bool = False
+) -> Adapter:
+    """The part of a full adapter that a sub-model holds, or only the part that it trains and sends back."""
+    lowest = reduction.first_trained if trained_only else 0
+    return {
+        name: np.ascontiguousarray(adapter[name][index])
+        for name, layer, index in _places(full, reduction)
+        if layer >= lowest
+    }
+
+
+def average_over_holders(
+    adapter: Adapter,
+    full: ModelShape,
+    updates: Iterable[tuple[float, Reduction, Mapping[str, npt.NDArray[np.float32]]]],
+) -> Adapter:
+    """The next full adapter: every entry is the weighted mean over the clients that trained it.
+
+    An entry that nobody trained keeps its value. With full clients alone this is FedAvg. The sum runs in
+    the order of `updates`, in float64; callers sort them by client for a result independent of arrival.
+
+    Args:
+        adapter: the current full adapter.
+        updates: (weight, reduction, trained matrices as `slice_adapter(..., trained_only=True)` has them).
+
+    Raises:
+        AirtuneError: an update is not what its sub-model trains, see `check_update`.
+    """
+    total = {name: np.zeros(matrix.shape) for name, matrix in adapter.items()}
+    weight_of = {name: np.zeros(matrix.shape) for name, matrix in adapter.items()}
+    for weight, reduction, update in updates:
+        check_update(update, reduction.shape(full))
+        for name, layer, index in _places(full, reduction):
+            if layer < reduction.first_trained:
+                continue
+            total[name][index] += weight * update[name].astype(np.float64)
+            weight_of[name][index] += weight
+    return {
+        name: np.where(
+            weight_of[name] > 0, total[name] / np.where(weight_of[name] > 0, weight_of[name], 1), matrix
+        ).astype(np.float32)
+        for name, matrix in adapter.items()
+    }
+
+
+def check_update(update: Mapping[str, npt.NDArray[np.float32]], shape: ModelShape) -> None:
+    """Refuse an update that is not exactly the trained matrices of a sub-model, or not finite.
+
+    Raises:
+        AirtuneError: names the first matrix that is wrong.
+    """
+    agreed = {name: size for name, _, _, size in shape.adapter_shapes(trained_only=True)}
+    for name in update:
+        if name not in agreed:
+            raise AirtuneError(f"an update with a matrix {name} that was not asked for")
+    for name, size in agreed.items():
+        if name not in update or update[name].shape != size:
+            raise AirtuneError(f"an update without a matrix {name} of shape {size}")
+        if not np.isfinite(update[name]).all():
+            raise AirtuneError(f"an update whose matrix {name} is not finite")

@@ -1,0 +1,90 @@
+"""Measuring a reduction path: Taylor scores and the error of sub-models' gradients, on calibration text."""
+
+import gc
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from airtune.costs.count import Workload
+from airtune.learning.loss import answer_losses
+from airtune.learning.models import load_base
+from airtune.learning.tasks import load_task
+from airtune.learning.tokens import Batch, collate, encode
+from airtune.pruning.adapters import Adapter, initial_adapter, slice_adapter
+from airtune.pruning.importance import taylor_importance
+from airtune.pruning.measured import MeasuredPath
+from airtune.pruning.path import Reduction, ReductionPath, build_path
+from airtune.pruning.submodel import build_submodel, load_adapter, model_shape, read_gradient
+from airtune.scenario import Lora, Scenario
+
+ERROR_POINTS = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)
+ERROR_EXAMPLES = 16  # gradients of this many examples: enough to rank rates, seconds rather than minutes
+
+
+def measure_path(scenario: Scenario) -> MeasuredPath:
+    """Score the units on calibration text, order them, and measure the error along the path."""
+    base = load_base(scenario.model.name, scenario.model.dtype)
+    full = model_shape(base.model, scenario.lora)
+    batches = _calibration_batches(scenario, base.tokenizer)
+    adapter = initial_adapter(full, scenario.seed)
+    work = _typical_step(batches)
+
+    whole = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
+    load_adapter(whole, adapter)
+    importance = taylor_importance(whole, full, batches)
+    path = build_path(full, importance, scenario.reduction, work)
+
+    few = batches[: max(1, ERROR_EXAMPLES // scenario.training.batch_size)]
+    exact = _gradient(base.model, path, 0.0, scenario.lora, adapter, few)
+    rates = np.unique([path.snapped(prune) for prune in ERROR_POINTS])
+    error = [
+        _relative_error(exact, _gradient(base.model, path, rate, scenario.lora, adapter, few), path, rate)
+        for rate in rates
+    ]
+    weight_bytes = base.model.lm_head.weight.element_size()
+    return MeasuredPath(path, work, weight_bytes, rates, np.array(error))
+
+
+def _calibration_batches(scenario: Scenario, tokenizer) -> list[Batch]:  # type: ignore[no-untyped-def]
+    examples = load_task(scenario.task, scenario.seed).calibration
+    encoded = [encode(example, tokenizer, scenario.task.max_tokens) for example in examples]
+    size = scenario.training.batch_size
+    return [
+        collate(encoded[start : start + size], tokenizer.pad_token_id) for start in range(0, len(encoded), size)
+    ]
+
+
+def _typical_step(batches: Sequence[Batch]) -> Workload:
+    """Rows, padded length and answer tokens a row of the average batch."""
+    return Workload(
+        rows=batches[0].input_ids.shape[0],
+        length=float(np.mean([batch.input_ids.shape[1] for batch in batches])),
+        labels=float(np.mean([(batch.labels[:, 1:] != -100).sum().item() / len(batch.labels) for batch in batches])),
+    )
+
+
+def _gradient(
+    base: nn.Module, path: ReductionPath, prune: float, lora: Lora, adapter: Adapter, batches: Sequence[Batch]
+) -> Adapter:
+    """The gradient of the mean loss with respect to the adapters that the sub-model trains."""
+    reduction = path.reduction(prune)
+    submodel = build_submodel(base, path.full, reduction, lora)
+    load_adapter(submodel, slice_adapter(adapter, path.full, reduction))
+    for batch in batches:
+        losses, _ = answer_losses(submodel, batch)
+        (losses.mean() / len(batches)).backward()
+    gradient = read_gradient(submodel)
+    del submodel
+    gc.collect()  # modules refer to one another in circles; without this, memory holds several models
+    return gradient
+
+
+def _relative_error(exact: Adapter, found: Adapter, path: ReductionPath, prune: float) -> float:
+    """||exact − found||² / ||exact||² over all adapters; what the sub-model does not train counts as zero."""
+    reduction = path.reduction(prune)
+    held = slice_adapter(exact, path.full, reduction, trained_only=True)
+    square = sum(float(np.sum(matrix.astype(np.float64) ** 2)) for matrix in exact.values())
+    missed = square - sum(float(np.sum(matrix.astype(np.float64) ** 2)) for matrix in held.values())
+    differs = sum(float(np.sum((held[name].astype(np.float64) - found[name]) ** 2)) for name in held)
+    return (missed + differs) / square

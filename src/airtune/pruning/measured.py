@@ -1,0 +1,137 @@
+"""A model's reduction path, measured once for a model, task and LoRA setting and then kept in the cache.
+
+Measuring needs torch and the model; planning afterwards needs neither.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.assets import cache_folder
+from airtune.costs.count import Workload
+from airtune.costs.curves import PathCurves, convex_envelope, fit_curves
+from airtune.costs.shapes import ModelShape
+from airtune.pruning.path import ReductionPath
+from airtune.scenario import Scenario
+
+FORMAT = 1  # counts up whenever what is measured, or how, changes
+CURVE_POINTS = np.linspace(0.0, 1.0, 11)
+
+
+@dataclass(frozen=True)
+class MeasuredPath:
+    """A path, a typical training step, the size of a base weight in bytes, and the measured error.
+
+    `error_prune` and `error` (points,): relative squared error of the adapters' gradient on calibration
+    text at several pruning rates, as measured, before any envelope.
+    """
+
+    path: ReductionPath
+    work: Workload
+    weight_bytes: int
+    error_prune: npt.NDArray[np.float64]
+    error: npt.NDArray[np.float64]
+
+    def curves(self) -> PathCurves:
+        """What the planner sees of it."""
+        # A short path snaps several points to the same sub-model; each counts once.
+        rates = np.unique([self.path.snapped(prune) for prune in CURVE_POINTS])
+        shapes = [self.path.reduction(prune).shape(self.path.full) for prune in rates]
+        envelope = convex_envelope(self.error_prune, self.error)
+        return fit_curves(rates, shapes, self.work, self.weight_bytes, envelope)
+
+    def save(self, file: Path) -> None:
+        """Write to `file` in one step, so that nobody ever reads half of it."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        full = self.path.full
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz", delete=False) as temporary:
+            np.savez(
+                temporary,
+                sizes=[full.hidden, full.vocabulary, full.head_dim, full.heads_per_group, full.rank],
+                projections=np.array(full.projections),
+                kv_groups=full.kv_groups,
+                neurons=full.neurons,
+                neuron_order=self.path.neuron_order,
+                group_order=self.path.group_order,
+                kinds=self.path.kinds,
+                layers=self.path.layers,
+                prune=self.path.prune,
+                work=[self.work.rows, self.work.length, self.work.labels],
+                weight_bytes=self.weight_bytes,
+                error_prune=self.error_prune,
+                error=self.error,
+            )
+        os.replace(temporary.name, file)
+
+    @staticmethod
+    def load(file: Path) -> "MeasuredPath":
+        """Read what `save` wrote. Raises OSError, ValueError, KeyError or BadZipFile if it is not that."""
+        with np.load(file, allow_pickle=False) as stored:
+            hidden, vocabulary, head_dim, heads_per_group, rank = (int(size) for size in stored["sizes"])
+            full = ModelShape(
+                hidden,
+                vocabulary,
+                head_dim,
+                heads_per_group,
+                rank,
+                tuple(str(name) for name in stored["projections"]),
+                stored["kv_groups"],
+                stored["neurons"],
+            )
+            path = ReductionPath(
+                full,
+                stored["neuron_order"],
+                stored["group_order"],
+                stored["kinds"],
+                stored["layers"],
+                stored["prune"],
+            )
+            rows, length, labels = (float(value) for value in stored["work"])
+            return MeasuredPath(
+                path,
+                Workload(int(rows), length, labels),
+                int(stored["weight_bytes"]),
+                stored["error_prune"],
+                stored["error"],
+            )
+
+
+def measured_path(scenario: Scenario) -> MeasuredPath:
+    """The path of a scenario's model: from the cache, or measured now (a minute for 135 M parameters)."""
+    file = cache_folder() / "paths" / f"{_cache_key(scenario)}.npz"
+    try:
+        return MeasuredPath.load(file)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        from airtune.pruning.measure import measure_path  # torch: only when there is something to measure
+
+        measured = measure_path(scenario)
+        measured.save(file)
+        return measured
+
+
+def _cache_key(scenario: Scenario) -> str:
+    """A digest of all that the path depends on, files by name, size and time of change."""
+    described = {
+        "format": FORMAT,
+        "model": scenario.model.model_dump(mode="json"),
+        "lora": scenario.lora.model_dump(mode="json"),
+        "task": scenario.task.model_dump(mode="json"),
+        "batch_size": scenario.training.batch_size,
+        "seed": scenario.seed,
+        "reduction": scenario.reduction,
+        "files": [_file_states(name) for name in (scenario.model.name, scenario.task.data) if name],
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _file_states(name: str) -> list[tuple[str, int, int]]:
+    root = Path(name)
+    files = sorted(root.iterdir()) if root.is_dir() else [root] if root.is_file() else []
+    return [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -1,0 +1,171 @@
+"""The reduction path of a model: one nested sequence from the full client (prune 0) to the smallest (1).
+
+Three kinds of unit can be given up, one at a time, in an order fixed once for a run:
+
+- a block of MLP neurons or a KV group of one layer (`width`): the model gets smaller;
+- the adapters of the lowest layer still trained (`depth`): the function stays, backward stops earlier;
+- `mixed`: depth down to the upper third of the layers, then width.
+
+The pruning rate of a position is the share of the *prunable step cost* given up there, so compute falls
+exactly in proportion to it. NumPy only: planning needs the path, not the model.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.costs.count import Workload, step_flops
+from airtune.costs.shapes import ModelShape
+
+BLOCKS_PER_LAYER = 48  # neurons go in blocks, so that matrix sizes stay friendly to the kernels
+MIXED_TRAINED_SHARE = 1 / 3  # mixed stops freezing here: the upper third learns nearly all (docs/results.md)
+
+
+class Unit(IntEnum):
+    """What one step along the path gives up."""
+
+    NEURONS = 0
+    GROUP = 1
+    ADAPTERS = 2
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Scores of what a width reduction may remove: neurons (layers, neurons), groups (layers, groups)."""
+
+    neurons: npt.NDArray[np.float64]
+    groups: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What a sub-model keeps: masks (layers, neurons) and (layers, groups), and its lowest trained layer."""
+
+    neurons: npt.NDArray[np.bool_]
+    groups: npt.NDArray[np.bool_]
+    first_trained: int
+
+    @staticmethod
+    def none(full: ModelShape) -> "Reduction":
+        """Nothing given up: all units kept, every layer trained."""
+        neurons = np.ones((full.layers, int(full.neurons[0])), dtype=bool)
+        groups = np.ones((full.layers, int(full.kv_groups[0])), dtype=bool)
+        return Reduction(neurons, groups, 0)
+
+    def shape(self, full: ModelShape) -> ModelShape:
+        """The shape of the sub-model of a model of shape `full`."""
+        return full.reduced(self.groups.sum(axis=1), self.neurons.sum(axis=1), self.first_trained)
+
+
+@dataclass(frozen=True)
+class ReductionPath:
+    """The order in which units go.
+
+    `neuron_order` (layers, neurons) and `group_order` (layers, groups) list a layer's units from the
+    first to go to the last. Step i gives up the next unit of kind `kinds[i]` in layer `layers[i]`;
+    `prune` (steps + 1,) is the pruning rate before the first step, after it, and so on, from 0 to 1.
+    """
+
+    full: ModelShape
+    neuron_order: npt.NDArray[np.int64]
+    group_order: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.int64]
+    layers: npt.NDArray[np.int64]
+    prune: npt.NDArray[np.float64]
+
+    def reduction(self, prune: float) -> Reduction:
+        """The largest sub-model whose pruning rate is at least `prune`, so it is never later than planned."""
+        steps = self._steps(prune)
+        whole = Reduction.none(self.full)
+        neurons, groups = whole.neurons, whole.groups
+        taken = _taken(self.kinds[:steps], self.layers[:steps], self.full.layers)
+        block = _block(self.full)
+        for layer in range(self.full.layers):
+            neurons[layer, self.neuron_order[layer, : taken[Unit.NEURONS, layer] * block]] = False
+            groups[layer, self.group_order[layer, : taken[Unit.GROUP, layer]]] = False
+        return Reduction(neurons, groups, int(taken[Unit.ADAPTERS].sum()))
+
+    def snapped(self, prune: float) -> float:
+        """The pruning rate that `reduction(prune)` really has: a path has as many rates as it has units."""
+        return float(self.prune[self._steps(prune)])
+
+    def _steps(self, prune: float) -> int:
+        return int(np.searchsorted(self.prune, prune - 1e-12))
+
+
+def build_path(full: ModelShape, importance: Importance, kind: str, work: Workload) -> ReductionPath:
+    """Order the units of a model of shape `full`: `kind` is "width", "depth" or "mixed".
+
+    Width ranks all units globally by score per FLOP saved (first-order Taylor scores in, damage per
+    unit of cost out) and leaves every layer one KV group and one block of neurons.
+    """
+    steps: list[tuple[int, int]] = []
+    first_trained = 0
+    if kind in ("depth", "mixed"):
+        share = MIXED_TRAINED_SHARE if kind == "mixed" else 1 / full.layers
+        first_trained = full.layers - max(1, round(share * full.layers))
+        steps += [(Unit.ADAPTERS, layer) for layer in range(first_trained)]
+    if kind in ("width", "mixed"):
+        start = full.reduced(full.kv_groups, full.neurons, first_trained)
+        steps += _width_order(start, importance, work)
+    kinds, layers = np.array(steps, dtype=np.int64).reshape(-1, 2).T
+    costs = np.array([step_flops(shape, work) for shape in _shapes_along(full, kinds, layers)])
+    return ReductionPath(
+        full=full,
+        neuron_order=np.argsort(importance.neurons, axis=1, kind="stable"),
+        group_order=np.argsort(importance.groups, axis=1, kind="stable"),
+        kinds=kinds,
+        layers=layers,
+        prune=(costs[0] - costs) / (costs[0] - costs[-1]),
+    )
+
+
+def _block(full: ModelShape) -> int:
+    return max(1, int(full.neurons[0]) // BLOCKS_PER_LAYER)
+
+
+def _taken(
+    kinds: npt.NDArray[np.int64], layers: npt.NDArray[np.int64], layer_count: int
+) -> npt.NDArray[np.int64]:
+    """How many units of each kind are gone from each layer, (kinds, layers)."""
+    taken = np.zeros((len(Unit), layer_count), dtype=np.int64)
+    np.add.at(taken, (kinds, layers), 1)
+    return taken
+
+
+def _width_order(shape: ModelShape, importance: Importance, work: Workload) -> list[tuple[int, int]]:
+    """Blocks of neurons and KV groups, least damage per FLOP saved first; within a layer least score first."""
+    block = _block(shape)
+    whole = step_flops(shape, work)
+    ranked = []
+    for layer in range(shape.layers):
+        one = np.arange(shape.layers) == layer
+        saved = whole - step_flops(shape.reduced(shape.kv_groups, shape.neurons - block * one, shape.first_trained), work)
+        blocks = int(shape.neurons[layer]) // block
+        scores = np.sort(importance.neurons[layer])[: blocks * block].reshape(blocks, block).sum(axis=1)
+        ranked += [(score / saved, Unit.NEURONS, layer) for score in scores[: blocks - 1]]
+        saved = whole - step_flops(shape.reduced(shape.kv_groups - one, shape.neurons, shape.first_trained), work)
+        ranked += [(score / saved, Unit.GROUP, layer) for score in np.sort(importance.groups[layer])[:-1]]
+    ranked.sort(key=lambda item: item[0])
+    return [(int(kind), layer) for _, kind, layer in ranked]
+
+
+def _shapes_along(
+    full: ModelShape, kinds: npt.NDArray[np.int64], layers: npt.NDArray[np.int64]
+) -> list[ModelShape]:
+    """The shape before the first step, after it, and so on."""
+    block = _block(full)
+    groups, neurons, first_trained = full.kv_groups.copy(), full.neurons.copy(), 0
+    shapes = [full]
+    for kind, layer in zip(kinds, layers, strict=True):
+        groups, neurons = groups.copy(), neurons.copy()
+        if kind == Unit.NEURONS:
+            neurons[layer] -= block
+        elif kind == Unit.GROUP:
+            groups[layer] -= 1
+        else:
+            first_trained += 1
+        shapes.append(full.reduced(groups, neurons, first_trained))
+    return shapes

@@ -1,0 +1,58 @@
+"""A run's events arranged for reading across clients and rounds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.results.events import RoundEvent, StartEvent, Summary, round_events, start_event, summarise
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class History:
+    """K clients in the order of the scenario, R rounds in the order of time.
+
+    Attributes:
+        start: the start event.
+        rounds: R round events.
+        summary: totals over the rounds.
+        finished: whether the run has ended.
+    """
+
+    start: StartEvent
+    rounds: list[RoundEvent]
+    summary: Summary
+    finished: bool
+
+    @classmethod
+    def of(cls, events: Sequence[Mapping[str, Any]]) -> "History":
+        """Arrange `events`; an InputError if there is no start event."""
+        finished = bool(events) and events[-1]["event"] == "end"
+        return cls(start_event(events), round_events(events), summarise(events), finished)
+
+    @property
+    def clients(self) -> list[str]:
+        """K ids."""
+        return [client["id"] for client in self.start["clients"]]
+
+    @property
+    def numbers(self) -> list[int]:
+        """R round numbers."""
+        return [event["round"] for event in self.rounds]
+
+    def per_round(self, field: str) -> Array:
+        """(R,) one field of the round events."""
+        return np.array([event[field] for event in self.rounds], dtype=np.float64)  # type: ignore[literal-required]
+
+    def per_client(self, field: str) -> Array:
+        """(K, R) one field of the clients' rounds; NaN where a client was left out."""
+        row = {client: index for index, client in enumerate(self.clients)}
+        values = np.full((len(row), len(self.rounds)), np.nan)
+        for column, event in enumerate(self.rounds):
+            for client in event["clients"]:
+                values[row[client["id"]], column] = client[field]  # type: ignore[literal-required]
+        return values

@@ -1,0 +1,7 @@
+"""Settings that every test shares."""
+
+from hypothesis import HealthCheck, settings
+
+# Machines that run the tests differ widely in speed: a slow draw or example is no failure.
+settings.register_profile("airtune", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("airtune")

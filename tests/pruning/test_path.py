@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airtune.costs.count import Workload, step_flops
+from airtune.costs.shapes import ModelShape
+from airtune.pruning.path import Importance, Reduction, ReductionPath, build_path
+
+KINDS = ("width", "depth", "mixed")
+WORK = Workload(rows=4, length=50.0, labels=10.0)
+
+
+def a_shape(layers: int, groups: int, neurons: int) -> ModelShape:
+    return ModelShape(
+        hidden=32,
+        vocabulary=100,
+        head_dim=8,
+        heads_per_group=2,
+        rank=2,
+        projections=("q_proj", "v_proj", "down_proj"),
+        kv_groups=np.full(layers, groups),
+        neurons=np.full(layers, neurons),
+    )
+
+
+@st.composite
+def paths(draw: st.DrawFn) -> ReductionPath:
+    full = a_shape(draw(st.integers(2, 6)), draw(st.integers(1, 4)), draw(st.integers(2, 100)))
+    scores = np.random.default_rng(draw(st.integers(0, 2**32)))
+    importance = Importance(
+        scores.exponential(size=(full.layers, int(full.neurons[0]))),
+        scores.exponential(size=(full.layers, int(full.kv_groups[0]))),
+    )
+    return build_path(full, importance, draw(st.sampled_from(KINDS)), WORK)
+
+
+@given(paths(), st.floats(0, 1), st.floats(0, 1))
+def test_a_higher_rate_keeps_a_subset(path: ReductionPath, one: float, other: float) -> None:
+    larger, smaller = path.reduction(min(one, other)), path.reduction(max(one, other))
+    assert not (smaller.neurons & ~larger.neurons).any()
+    assert not (smaller.groups & ~larger.groups).any()
+    assert smaller.first_trained >= larger.first_trained
+
+
+@given(paths(), st.floats(0, 1))
+def test_compute_falls_in_proportion_and_never_less_than_asked(path: ReductionPath, prune: float) -> None:
+    full, least = step_flops(path.full, WORK), step_flops(path.reduction(1.0).shape(path.full), WORK)
+    cost = step_flops(path.reduction(prune).shape(path.full), WORK)
+    assert cost == pytest.approx(full - path.snapped(prune) * (full - least), rel=1e-9)
+    assert cost <= (full - prune * (full - least)) * (1 + 1e-9)
+
+
+@given(paths())
+def test_it_goes_from_nothing_to_a_model_that_still_works(path: ReductionPath) -> None:
+    whole, least = path.reduction(0.0), path.reduction(1.0)
+    assert whole.neurons.all()
+    assert whole.groups.all()
+    assert whole.first_trained == 0
+    assert least.neurons.any(axis=1).all()
+    assert least.groups.any(axis=1).all()
+    assert least.first_trained < path.full.layers
+
+
+@given(paths())
+def test_rates_rise_strictly_from_0_to_1(path: ReductionPath) -> None:
+    assert path.prune[0] == 0
+    assert path.prune[-1] == pytest.approx(1)
+    assert (np.diff(path.prune) > 0).all()
+
+
+def test_width_removes_the_least_important_neurons_first() -> None:
+    full = a_shape(2, 1, 48)
+    importance = Importance(np.stack([np.arange(48.0), np.arange(48.0)[::-1] + 100]), np.ones((2, 1)))
+    kept = build_path(full, importance, "width", WORK).reduction(0.2).neurons
+    removed = np.flatnonzero(~kept[0])
+    assert kept[1].all()
+    assert (removed == np.arange(len(removed))).all()
+    assert len(removed) > 0
+
+
+def test_depth_changes_no_width_and_width_no_depth() -> None:
+    full = a_shape(4, 2, 48)
+    importance = Importance(np.ones((4, 48)), np.ones((4, 2)))
+    deep: Reduction = build_path(full, importance, "depth", WORK).reduction(1.0)
+    assert deep.neurons.all()
+    assert deep.groups.all()
+    assert deep.first_trained == 3
+    assert build_path(full, importance, "width", WORK).reduction(1.0).first_trained == 0
