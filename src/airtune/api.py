@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-
 def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) -> Plan:
     """Choose every client's pruning rate and bandwidth.
 

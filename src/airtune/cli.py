@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-from airtune.errors import AirtuneError, InputError
+from airtune.errors import AirtuneError, InputError, words
 from airtune.version import __version__
 
 app = typer.Typer(
-    name="airtune",
     help="Fast federated fine-tuning of large language models over wireless networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 ScenarioFile = Annotated[Path, typer.Argument(help="Scenario in YAML.", show_default=False)]
 MethodName = Annotated[str | None, typer.Option(help="Replaces the scenario's method.", show_default=False)]
@@ -35,16 +36,30 @@ def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("sc
 
 
 @app.command()
-def fetch(model: Annotated[str, typer.Argument(help="smollm2-135m, tiny, a folder or a hub name.")]) -> None:
-    """Download a model and convert it once, so that runs start at once and offline."""
+def fetch(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="smollm2-135m, tiny, a folder or a hub name; or gsm_symbolic, the task."
+        ),
+    ],
+) -> None:
+    """Download a model (or a task's generator) once, so that runs start at once and offline."""
+    from airtune.assets import REASONING_GYM, fetch_wheel
+
+    if name == "gsm_symbolic":
+        print(fetch_wheel(REASONING_GYM))
+        return
     from airtune.learning.models import prepare
 
-    print(prepare(model))
+    print(prepare(name))
 
 
 @app.command()
 def plan(
-    source: Annotated[Path, typer.Argument(help="Scenario (.yaml) or problem file (.json).", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(help="Scenario (.yaml) or problem file (.json).", show_default=False)
+    ],
     method: Annotated[str, typer.Option(help="Planning rule.")] = "joint",
     out: Annotated[Path | None, typer.Option(help="Write the plan to this file.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
@@ -55,7 +70,10 @@ def plan(
     from airtune.planning import Problem
     from airtune.scenario import known_method, load_scenario
 
-    known_method(method, "--method")
+    try:
+        known_method(method)
+    except ValueError as error:
+        raise InputError("--method", "", method, str(error)) from error
     problem = Problem.load(source) if source.suffix == ".json" else load_scenario(source)
     chosen = api.plan(problem, method)
     if out is not None:
@@ -72,10 +90,18 @@ def plan(
 def run(
     scenario: ScenarioFile,
     method: MethodName = None,
-    task: Annotated[str | None, typer.Option(help="Replaces the scenario's task.", show_default=False)] = None,
-    data: Annotated[str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)] = None,
-    rounds: Annotated[int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="runs/NAME-METHOD")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Replaces the scenario's task.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results.", show_default="runs/NAME-METHOD")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
     """Fine-tune over simulated wireless clients, and report."""
@@ -84,7 +110,7 @@ def run(
 
     chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds)
     if resume and out is None:
-        raise InputError("--resume", "", "no --out", "the folder of the run to go on with")
+        raise InputError("--resume", "", words("no --out"), "the folder of the run to go on with")
     directory = out or _new_folder(f"{chosen.name}-{chosen.method}")
     with RunProgress(chosen) as progress:
         from airtune import api
@@ -124,8 +150,12 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except AirtuneError as error:
-        print(f"airtune: {error}", file=sys.stderr)
+        print("airtune:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer ends so, without a word
+            print("airtune: interrupted", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

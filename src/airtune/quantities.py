@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*
 
 def _scale(text: str, unit: str) -> float | None:
     """What one `text` is worth in `unit`: 1e6 for ("MHz", "Hz"), None if it is not that kind of unit."""
-    if not text.endswith(unit):
+    if not unit or not text.endswith(unit):
         return None
     prefix = text.removesuffix(unit)
     if unit in ("dB", "dBm", "dBm/Hz"):
@@ -26,24 +26,31 @@ def _scale(text: str, unit: str) -> float | None:
     return _PREFIX.get(prefix)
 
 
+def _read(value: object, unit: str, expected: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(expected)
+    scale: float | None = 1.0
+    if isinstance(value, str):
+        match = _NUMBER.fullmatch(value)
+        if match is None:
+            raise ValueError(expected)
+        scale = _scale(match[2], unit) if match[2] else 1.0
+        value = match[1]
+    try:
+        number = math.nan if scale is None else float(value) * scale
+    except OverflowError:  # an integer beyond all floats
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(expected)
+    return number
+
+
 def _reader(unit: str, example: str) -> BeforeValidator:
-    def read(value: object) -> float:
-        expected = f"a number in {unit}, or text with a unit such as '{example}'"
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError(expected)
-        if isinstance(value, str):
-            match = _NUMBER.fullmatch(value)
-            scale = _scale(match[2], unit) if match and match[2] else 1.0 if match else None
-            if match is None or scale is None:
-                raise ValueError(expected)
-            value = float(match[1]) * scale
-        if not math.isfinite(value):
-            raise ValueError(expected)
-        return float(value)
-
-    return BeforeValidator(read)
+    expected = f"a number in {unit}, or text with a unit such as '{example}'"
+    return BeforeValidator(lambda value: _read(value, unit, expected))
 
 
+Number = Annotated[float, BeforeValidator(lambda value: _read(value, "", "a number"))]
 Frequency = Annotated[float, _reader("Hz", "10 MHz"), Field(gt=0)]
 Distance = Annotated[float, _reader("m", "300 m"), Field(gt=0)]
 BitRate = Annotated[float, _reader("bit/s", "30 Mbit/s"), Field(gt=0)]

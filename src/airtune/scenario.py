@@ -1,20 +1,34 @@
 """What the user writes: who takes part, where, with which model, data and method. YAML, validated."""
 
+import os
+import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from airtune.devices import CATALOGUE, Device
 from airtune.errors import InputError, words
+from airtune.plain_yaml import read_plain_yaml
 from airtune.quantities import (
     BitRate,
     Decibel,
     Distance,
     Frequency,
     Memory,
+    Number,
     Power,
     PowerDensity,
     Throughput,
@@ -24,9 +38,40 @@ from airtune.randomness import generator
 TASKS = ("gsm_symbolic", "gsm8k", "yahoo_answers", "jsonl")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Share = Annotated[float, Field(ge=0, le=1)]
+MOST = 10**9  # of anything counted: beyond it a number is a slip of the keyboard
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise ValueError("at most 64 letters, digits, dots, dashes and underscores, no space")
+    return text
+
+
+def _place(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("a name or a path")
+    return text
+
+
+def _label(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("text or a whole number")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Label = Annotated[str | int, BeforeValidator(_label)]
+Place = Annotated[str, AfterValidator(_place)]
+Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+
+
+class _MisfitError(ValueError):
+    """Fields that do not fit together: the one to change, what it is now, and what it should be."""
+
+    def __init__(self, field: str, found: object, expected: str) -> None:
+        super().__init__(expected)
+        self.field, self.found = field, found
 
 
 class _Part(BaseModel):
@@ -66,35 +111,51 @@ class ClientGroup(_Part):
     """`count` clients alike. They stand at `distance` (a range is drawn from) or have a measured `link`."""
 
     id: Name
-    count: Count = 1
+    count: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
     device: str | CustomDevice
     cell: Name = "cell-0"
     distance: Distance | tuple[Distance, Distance] | None = None
     link: BitRate | None = None
     memory: Memory | None = None
-    share: Annotated[float, Field(gt=0, le=1)] | None = None
-    labels: tuple[str | int, ...] | None = None
+    share: Annotated[Number, Field(gt=0, le=1)] | None = None
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)] | None = None
 
-    @field_validator("device")
+    @field_validator("device", mode="before")
     @classmethod
-    def _known(cls, device: str | CustomDevice) -> str | CustomDevice:
-        if isinstance(device, str) and device not in CATALOGUE:
+    def _known(cls, device: Any) -> Any:
+        if not isinstance(device, dict | CustomDevice) and (
+            not isinstance(device, str) or device not in CATALOGUE
+        ):
             raise ValueError(f"one of {', '.join(CATALOGUE)}, or name, throughput and memory")
         return device
 
+    @field_validator("distance", mode="before")
+    @classmethod
+    def _one_or_two(cls, distance: Any) -> Any:
+        if isinstance(distance, list | tuple) and len(distance) != 2:
+            raise ValueError("one distance, or a list of two: from near to far")
+        return distance
+
     @model_validator(mode="after")
     def _placed(self) -> "ClientGroup":
-        if (self.distance is None) == (self.link is None):
-            raise ValueError("either distance or link")
+        if self.distance is None and self.link is None:
+            raise _MisfitError("distance", None, "a distance, or a link instead")
+        if self.distance is not None and self.link is not None:
+            raise _MisfitError("link", self.link, "no link where there is a distance")
         if isinstance(self.distance, tuple) and self.distance[0] > self.distance[1]:
-            raise ValueError("a distance range from near to far")
+            found = words(f"{self.distance[0]:g} m to {self.distance[1]:g} m")
+            raise _MisfitError("distance", found, "a range from near to far")
         return self
+
+    def ids(self) -> list[str]:
+        """The ids of its clients."""
+        return [self.id] if self.count == 1 else [f"{self.id}-{number}" for number in range(self.count)]
 
 
 class ModelChoice(_Part):
     """`name`: smollm2-135m (embedded), tiny, a folder, or a name on the Hugging Face hub."""
 
-    name: str = "smollm2-135m"
+    name: Place = "smollm2-135m"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
@@ -102,14 +163,14 @@ class Lora(_Part):
     """Low-rank adapters on the named projections of every block."""
 
     rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 16
-    alpha: Annotated[float, Field(gt=0)] = 32.0
-    projections: tuple[Literal[PROJECTIONS], ...] = PROJECTIONS  # type: ignore[valid-type]
+    alpha: Annotated[Number, Field(gt=0)] = 32.0
+    projections: Annotated[tuple[Literal[PROJECTIONS], ...], Field(min_length=1)] = PROJECTIONS  # type: ignore[valid-type]
 
     @field_validator("projections")
     @classmethod
-    def _some(cls, projections: tuple[str, ...]) -> tuple[str, ...]:
-        if not projections or len(set(projections)) < len(projections):
-            raise ValueError("at least one projection, each named once")
+    def _once(cls, projections: tuple[str, ...]) -> tuple[str, ...]:
+        if repeated := _repeated(projections):
+            raise _MisfitError("", words(f"{repeated} twice"), "each projection once")
         return projections
 
 
@@ -121,15 +182,15 @@ class Task(_Part):
     target: Literal["topic", "answer"] = "topic"
     train_examples: Count = 2000
     test_examples: Count = 64
-    calibration_examples: Annotated[int, Field(ge=4, strict=True)] = 32
-    max_tokens: Annotated[int, Field(ge=16, strict=True)] = 384
+    calibration_examples: Annotated[int, Field(ge=4, le=MOST, strict=True)] = 32
+    max_tokens: Annotated[int, Field(ge=16, le=MOST, strict=True)] = 384
 
 
 class Partition(_Part):
     """Who holds which examples: at random, Dirichlet over labels, or each group the labels it names."""
 
     kind: Literal["iid", "dirichlet", "labels"] = "iid"
-    alpha: Annotated[float, Field(gt=0)] = 0.5
+    alpha: Annotated[Number, Field(gt=0)] = 0.5
 
 
 class Training(_Part):
@@ -137,14 +198,18 @@ class Training(_Part):
 
     steps: Count = 4
     batch_size: Count = 4
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
+    learning_rate: Annotated[Number, Field(gt=0, le=1)] = 5e-4
 
 
 class Convergence(_Part):
-    """Rounds to target loss as the planner models them: base / (1 - penalty * error)."""
+    """Rounds to target loss as the planner models them: base / (1 - penalty * error).
 
-    base: Annotated[float, Field(gt=0)] = 20.0
-    penalty: Annotated[float, Field(gt=0)] = 0.8
+    The error of a pruning rate is measured on calibration text, or `prune ** exponent` where one is given.
+    """
+
+    base: Annotated[Number, Field(gt=0)] = 20.0
+    penalty: Annotated[Number, Field(gt=0)] = 0.8
+    exponent: Annotated[Number, Field(ge=1)] | None = None
 
 
 class Client(_Part):
@@ -167,10 +232,10 @@ class Scenario(_Part):
     """A whole experiment. `load_scenario` reads one; `clients` unfolds its groups."""
 
     name: Name = "scenario"
-    seed: Annotated[int, Field(ge=0, strict=True)] = 0
-    method: str = "joint"
-    reduction: Literal["width", "depth", "mixed"] = "mixed"
-    prune_max: Share = 0.9
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)] = 0
+    method: Annotated[str, AfterValidator(lambda name: known_method(name))] = "joint"
+    reduction: Literal["width", "depth", "mixed"] = "depth"
+    prune_max: Share = 0.7
     rounds: Count = 6
     model: ModelChoice = ModelChoice()
     lora: Lora = Lora()
@@ -179,36 +244,26 @@ class Scenario(_Part):
     training: Training = Training()
     convergence: Convergence = Convergence()
     radio: Radio = Radio()
-    cells: tuple[Cell, ...] = (Cell(),)
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1)] = (Cell(),)
     clients: Annotated[tuple[ClientGroup, ...], Field(min_length=1)]
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, method: str) -> str:
-        from airtune.methods import METHODS  # which need the planner, which this file is no part of
-
-        if method not in METHODS:
-            raise ValueError(f"one of {', '.join(METHODS)}")
-        return method
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
-        cells = Counter(cell.id for cell in self.cells)
-        for name, what in ((cells, "cells"), (Counter(group.id for group in self.clients), "clients")):
-            repeated = [identifier for identifier, count in name.items() if count > 1]
-            if repeated:
-                raise ValueError(f"{what} with ids of their own, not {repeated[0]} twice")
-        for group in self.clients:
-            if group.cell not in cells:
-                raise ValueError(f"clients.{group.id}.cell to be one of {', '.join(cells)}")
-        shares = [group.share for group in self.clients]
+        cells = [cell.id for cell in self.cells]
+        clients = [identifier for group in self.clients for identifier in group.ids()]
+        for field, ids in (("cells", cells), ("clients", clients)):
+            if repeated := _repeated(ids):
+                raise _MisfitError(field, words(f"the id {repeated} twice"), "ids of their own")
         given = sum(group.count * (group.share or 0.0) for group in self.clients)
-        if all(share is not None for share in shares) and abs(given - 1) > 1e-6:
-            raise ValueError(f"the clients' shares to sum to 1, not {given:.6g}")
-        if any(share is None for share in shares) and given >= 1:
-            raise ValueError(f"a sum of shares below 1 where some clients have none, not {given:.6g}")
-        if self.partition.kind == "labels" and any(group.labels is None for group in self.clients):
-            raise ValueError("labels for every group where partition.kind is labels")
+        everyone = all(group.share is not None for group in self.clients)
+        if (everyone and abs(given - 1) > 1e-6) or (not everyone and given >= 1):
+            expected = "shares that sum to 1" if everyone else "less than 1, as some clients have no share"
+            raise _MisfitError("clients", words(f"shares that sum to {given:.6g}"), expected)
+        for number, group in enumerate(self.clients):
+            if group.cell not in cells:
+                raise _MisfitError(f"clients.{number}.cell", group.cell, f"one of {', '.join(cells)}")
+            if self.partition.kind == "labels" and group.labels is None:
+                raise _MisfitError(f"clients.{number}.labels", None, "labels, as partition.kind is labels")
         return self
 
     def members(self) -> list[Client]:
@@ -218,16 +273,11 @@ class Scenario(_Part):
         cell_index = {cell.id: index for index, cell in enumerate(self.cells)}
         found = []
         for group in self.clients:
-            for number in range(group.count):
-                identifier = group.id if group.count == 1 else f"{group.id}-{number}"
+            for identifier in group.ids():
                 distance = group.distance
                 if isinstance(distance, tuple):
                     distance = float(generator(self.seed, "distance", identifier).uniform(*distance))
-                device = group.device
-                if isinstance(device, CustomDevice):
-                    device = Device(device.name, device.throughput, device.memory, "scenario")
-                else:
-                    device = CATALOGUE[device]
+                device = _device(group.device)
                 found.append(
                     Client(
                         id=identifier,
@@ -244,19 +294,24 @@ class Scenario(_Part):
         return found
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader that refuses a mapping with the same key twice instead of keeping the last."""
+def _device(chosen: str | CustomDevice) -> Device:
+    if isinstance(chosen, str):
+        return CATALOGUE[chosen]
+    return Device(chosen.name, chosen.throughput, chosen.memory, "scenario")
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = key_node.value
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+
+def known_method(method: str) -> str:
+    """`method` if there is such a method; ValueError with the choice if not."""
+    from airtune.methods import METHODS  # which need the planner, which this file is no part of
+
+    if method not in METHODS:
+        raise ValueError(f"one of {', '.join(METHODS)}")
+    return method
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """The first name that is there more than once."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def load_scenario(path: str | Path, **changes: Any) -> Scenario:
@@ -272,58 +327,103 @@ def load_scenario(path: str | Path, **changes: Any) -> Scenario:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "", words(type(error).__name__), "a readable YAML file in UTF-8") from error
-    folder = Path(path).parent
+    except (OSError, ValueError) as error:
+        found = words(getattr(error, "strerror", None) or "bytes that are not UTF-8")
+        raise InputError(path, "", found, "a readable YAML file in UTF-8") from error
     if changes.get("data") is not None:
-        changes["data"] = str(Path(changes["data"]).resolve())
-    return parse_scenario(text, str(path), folder, **changes)
+        changes["data"] = os.path.abspath(changes["data"])
+    return parse_scenario(text, str(path), Path(path).parent, **changes)
 
 
 def parse_scenario(text: str, file: str = "scenario", folder: Path = Path(), **changes: Any) -> Scenario:
     """`load_scenario` for text at hand; `file` names it in errors, data paths in it start at `folder`."""
-    try:
-        fields = yaml.load(text, _UniqueKeys)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or type(error).__name__
-        raise InputError(file, place, words(problem), "valid YAML") from error
+    fields = read_plain_yaml(text, file)
     if not isinstance(fields, dict):
-        raise InputError(file, "", words(type(fields).__name__), "a mapping of fields")
+        raise InputError(file, "", _shown(fields), "a mapping of fields")
     task_changes = {"name": changes.pop("task", None), "data": changes.pop("data", None)}
-    if isinstance(fields.get("task"), dict) and isinstance(fields["task"].get("data"), str):
-        fields["task"] = fields["task"] | {"data": str((folder / fields["task"]["data"]).resolve())}
     fields |= {key: value for key, value in changes.items() if value is not None}
     task_changes = {key: value for key, value in task_changes.items() if value is not None}
     if task_changes and isinstance(fields.setdefault("task", {}), dict):
         fields["task"] = fields["task"] | task_changes
     try:
-        return Scenario.model_validate(fields)
+        scenario = Scenario.model_validate(fields)
     except ValidationError as error:
         raise _first_error(file, error) from error
+    data = scenario.task.data
+    if not data:
+        return scenario
+    try:
+        place = os.path.abspath(folder / os.path.expanduser(data))
+    except ValueError as error:
+        raise InputError(file, "task.data", data, "a path") from error
+    task = scenario.task.model_copy(update={"data": place})
+    return scenario.model_copy(update={"task": task})
 
 
 def dump_scenario(scenario: Scenario) -> str:
     """The resolved scenario as YAML: every default spelled out, SI units, loads to the same scenario."""
-    return yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    # ASCII with escapes: PyYAML writes some line separators of Unicode so that they read as others.
+    return yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False)
+
+
+# What pydantic expects, in the user's words, by the type of its error.
+_EXPECTED = {
+    "missing": "a value",
+    "extra_forbidden": "a field of the scenario (airtune init lists them)",
+    "model_type": "a mapping of fields",
+    "tuple_type": "a list",
+    "too_short": "at least {min_length}",
+    "int_type": "a whole number",
+    "string_type": "text",
+    "string_unicode": "text in Unicode",
+    "literal_error": "{expected}",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+}
 
 
 def _first_error(file: str, error: ValidationError) -> InputError:
     """The first problem in the user's words: pydantic's places and messages, with the value found."""
-    # A union reports every branch; the deepest place is the one the user meant.
-    first = max(error.errors(), key=lambda item: len(item["loc"]))
-    place = ".".join(str(word) for word in first["loc"] if not _is_branch(str(word)))
-    kind = first["type"]
-    if kind == "extra_forbidden":
-        return InputError(file, place, words("an unknown field"), "a field of the scenario (airtune init lists them)")
+    # A union reports every branch that fails; the deepest of its places is the one the user meant.
+    problems = error.errors()
+    begin = _words_of(problems[0])
+    first = max(
+        (item for item in problems if _words_of(item)[: len(begin)] == begin),
+        key=lambda item: len(item["loc"]),
+    )
+    kind, context, place = first["type"], first.get("ctx", {}), _words_of(first)
+    found = words("an unknown field") if kind == "extra_forbidden" else _shown(first["input"])
     if kind == "missing":
-        return InputError(file, place, words("nothing"), "a value")
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    found = first["input"] if not isinstance(first["input"], dict | list) else words(f"a {type(first['input']).__name__}")
-    return InputError(file, place, found, message)
+        found = _shown(None)
+    if kind != "value_error":
+        return InputError(file, ".".join(place), found, _EXPECTED.get(kind, first["msg"]).format(**context))
+    misfit = context["error"]
+    if isinstance(misfit, _MisfitError):
+        place, found = [*place, *filter(None, [misfit.field])], _shown(misfit.found)
+    return InputError(file, ".".join(place), found, str(misfit))
 
 
-def _is_branch(word: str) -> bool:
-    """Whether a piece of pydantic's location names a branch of a union rather than a field."""
-    return word in ("str", "float", "CustomDevice") or "[" in word
+def _words_of(problem: Any) -> list[str]:
+    """A problem's place without the pieces that name a branch of a union rather than a field."""
+    place = [str(word) for word in problem["loc"]]
+    if problem["type"] == "extra_forbidden":  # the last word is the user's, whatever it looks like
+        last = place.pop()
+        last = last if re.fullmatch(r"[\w.-]{1,64}", last) else repr(last[:64])
+        return [*_without_branches(place), last]
+    return _without_branches(place)
+
+
+def _without_branches(place: list[str]) -> list[str]:
+    return [word for word in place if word not in ("str", "int", "float", "CustomDevice") and "[" not in word]
+
+
+def _shown(value: object) -> object:
+    """A value as an error shows it: in the words of YAML, not of Python."""
+    if value is None:
+        return words("nothing")
+    if isinstance(value, bool):
+        return words(str(value).lower())
+    if isinstance(value, list | tuple):
+        return words("a list" if value else "an empty list")
+    return words("a mapping") if isinstance(value, dict) else value

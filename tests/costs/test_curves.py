@@ -5,10 +5,12 @@ from hypothesis import strategies as st
 
 from airtune.costs.curves import convex_envelope, fit_affine
 
-points = st.lists(st.tuples(st.floats(0.01, 1.0), st.floats(0, 5)), min_size=1, max_size=8, unique_by=lambda p: p[0])
+points = st.lists(
+    st.tuples(st.floats(0.01, 1.0), st.floats(0, 5)), min_size=1, max_size=8, unique_by=lambda p: p[0]
+)
 
 
-@given(st.floats(0, 1e9), st.floats(0, 1e9))
+@given(st.floats(0, 1e9, allow_subnormal=False), st.floats(0, 1e9, allow_subnormal=False))
 def test_an_affine_cost_is_fitted_exactly(fixed: float, prunable: float) -> None:
     prune = np.linspace(0, 1, 7)
     fit = fit_affine(prune, fixed + prunable * (1 - prune))

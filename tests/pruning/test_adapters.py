@@ -22,7 +22,9 @@ FULL = ModelShape(
 
 def random_adapter(seed: int) -> Adapter:
     numbers = np.random.default_rng(seed)
-    return {name: numbers.normal(size=shape).astype(np.float32) for name, _, _, shape in FULL.adapter_shapes()}
+    return {
+        name: numbers.normal(size=shape).astype(np.float32) for name, _, _, shape in FULL.adapter_shapes()
+    }
 
 
 @st.composite
@@ -86,7 +88,9 @@ def test_entries_are_averaged_over_their_holders_by_weight() -> None:
 def test_full_clients_alone_are_fedavg(weights: list[float]) -> None:
     updates = [random_adapter(seed) for seed in range(len(weights))]
     merged = average_over_holders(
-        random_adapter(99), FULL, [(w, Reduction.none(FULL), u) for w, u in zip(weights, updates, strict=True)]
+        random_adapter(99),
+        FULL,
+        [(w, Reduction.none(FULL), u) for w, u in zip(weights, updates, strict=True)],
     )
     for name in merged:
         expected = np.average([update[name] for update in updates], axis=0, weights=weights)
@@ -114,7 +118,9 @@ def test_the_start_is_lora_s_and_depends_on_the_seed_alone() -> None:
     adapter = initial_adapter(FULL, 7)
     assert all((matrix == 0).all() for name, matrix in adapter.items() if "lora_B" in name)
     assert all(
-        0 < np.abs(matrix).max() <= 1 / np.sqrt(matrix.shape[1]) for name, matrix in adapter.items() if "lora_A" in name
+        0 < np.abs(matrix).max() <= 1 / np.sqrt(matrix.shape[1])
+        for name, matrix in adapter.items()
+        if "lora_A" in name
     )
     assert all(np.array_equal(adapter[name], initial_adapter(FULL, 7)[name]) for name in adapter)
     assert any(not np.array_equal(adapter[name], initial_adapter(FULL, 8)[name]) for name in adapter)

@@ -114,7 +114,9 @@ def test_layers_get_smaller_and_the_base_stays_whole(base: nn.Module, full: Mode
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_depth_keeps_the_function_and_trains_only_above(base: nn.Module, full: ModelShape, adapter: Adapter) -> None:
+def test_depth_keeps_the_function_and_trains_only_above(
+    base: nn.Module, full: ModelShape, adapter: Adapter
+) -> None:
     models = []
     for first_trained in (0, 3):
         whole = Reduction.none(full)
@@ -126,9 +128,7 @@ def test_depth_keeps_the_function_and_trains_only_above(base: nn.Module, full: M
     trained = {name for name, parameter in models[1].named_parameters() if parameter.grad is not None}
     assert trained
     assert all(".layers.3." in name for name in trained)
-    assert set(read_adapter(models[1])) == {
-        name for name, layer, _, _ in full.adapter_shapes() if layer == 3
-    }
+    assert set(read_adapter(models[1])) == {name for name, layer, _, _ in full.adapter_shapes() if layer == 3}
 
 
 def test_values_come_out_as_they_went_in(base: nn.Module, full: ModelShape, adapter: Adapter) -> None:

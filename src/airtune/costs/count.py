@@ -37,13 +37,13 @@ def step_flops(shape: ModelShape, work: Workload) -> float:
     for projection in ATTENTION + MLP:
         inputs, outputs = shape.widths(projection)
         # Nothing below the lowest trained layer wants a gradient, so its q, k and v pass none on.
-        passes_on = trained & (
-            (layer > shape.first_trained) | np.isin(projection, ("o_proj", *MLP))
-        )
+        passes_on = trained & ((layer > shape.first_trained) | np.isin(projection, ("o_proj", *MLP)))
         total += float(np.sum(inputs * outputs * (2 + 2 * passes_on)))
         if projection in shape.projections:
             thin = shape.rank * (inputs + outputs)
-            total += float(np.sum(thin * (2 + 2 * trained) + 2 * shape.rank * (outputs * trained + inputs * passes_on)))
+            total += float(
+                np.sum(thin * (2 + 2 * trained) + 2 * shape.rank * (outputs * trained + inputs * passes_on))
+            )
     # Scores and their product with the values: 2 + 2 FLOPs forward, twice that backward.
     heads = shape.kv_groups * shape.heads_per_group * shape.head_dim
     total += float(np.sum(heads * (4 + 8 * trained))) * work.length

@@ -1,4 +1,4 @@
-"""The three curves of a reduction path that the planner sees: cost, payload and error over the pruning rate."""
+"""What the planner sees of a reduction path: cost, payload and error over the pruning rate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def fit_curves(
     weight_bytes: int,
     error_table: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
 ) -> PathCurves:
-    """Count the costs of the sub-models at several pruning rates and fit each as fixed + prunable · (1 − prune).
+    """Count the costs of sub-models at several pruning rates; fit each as fixed + prunable · (1 − prune).
 
     Args:
         prune: (points,) pruning rates, the first one 0.
@@ -55,7 +55,9 @@ def fit_curves(
         flops=fit_affine(prune, np.array([step_flops(shape, work) for shape in shapes])),
         upload_bits=fit_affine(prune, np.array([8.0 * upload_bytes(shape) for shape in shapes])),
         download_bits=fit_affine(prune, np.array([8.0 * download_bytes(shape) for shape in shapes])),
-        memory_bytes=fit_affine(prune, np.array([memory_bytes(shape, work, weight_bytes) for shape in shapes])),
+        memory_bytes=fit_affine(
+            prune, np.array([memory_bytes(shape, work, weight_bytes) for shape in shapes])
+        ),
         error_prune=error_table[0],
         error=error_table[1],
     )
@@ -73,7 +75,7 @@ def fit_affine(prune: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) 
 def convex_envelope(
     prune: npt.NDArray[np.float64], error: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The greatest convex function below the points and (0, 0): the lower hull, nondecreasing as errors are ≥ 0.
+    """The greatest convex function below the points and (0, 0); nondecreasing, as errors are ≥ 0.
 
     Args:
         prune: (points,) increasing, above 0.

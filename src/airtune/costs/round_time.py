@@ -1,4 +1,4 @@
-"""Seconds of one client's round: predicted for the planner, and clocked from what was really done and sent."""
+"""Seconds of a client's round: predicted for the planner, and clocked from what was done and sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from airtune.costs.count import Workload, step_flops
 from airtune.costs.curves import PathCurves
 from airtune.costs.shapes import ModelShape
-from airtune.planning import ErrorTable, Memory, Problem, Rounds
+from airtune.planning import ErrorPower, ErrorTable, Memory, Problem, Rounds
 from airtune.radio.channel import Channels
 from airtune.radio.rate import rate
 from airtune.scenario import Scenario
@@ -46,6 +46,9 @@ def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, pa
     speed = np.array([member.device.flops_per_s for member in members]) / scenario.training.steps
     downlink = downlink_rates(scenario, channels, participates)
     count = len(members)
+    exponent = scenario.convergence.exponent
+    measured = ErrorTable(curves.error_prune, curves.error)
+    error = measured if exponent is None else ErrorPower(exponent)
     return Problem(
         ids=tuple(member.id for member in members),
         cell_ids=tuple(cell.id for cell in scenario.cells),
@@ -59,11 +62,7 @@ def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, pa
         payload_bits=np.full(count, curves.upload_bits.prunable),
         prune_min=np.zeros(count),
         prune_max=np.full(count, scenario.prune_max),
-        rounds=Rounds(
-            scenario.convergence.base,
-            scenario.convergence.penalty,
-            ErrorTable(curves.error_prune, curves.error),
-        ),
+        rounds=Rounds(scenario.convergence.base, scenario.convergence.penalty, error),
         memory=Memory(
             budget_bytes=np.array([member.memory for member in members]),
             fixed_bytes=np.full(count, curves.memory_bytes.fixed),
@@ -92,7 +91,7 @@ def clock_client(
 
 
 def downlink_rates(scenario: Scenario, channels: Channels, participates: Mask) -> Floats:
-    """Download rates in bit/s, (clients,): every participant of a cell gets an equal share of its downlink."""
+    """Download rates in bit/s, (clients,): a cell's participants share its downlink equally."""
     cell = np.array([member.cell for member in scenario.members()])
     served = np.maximum(np.bincount(cell, weights=participates, minlength=len(scenario.cells)), 1)
     share = np.array([place.downlink for place in scenario.cells]) / served

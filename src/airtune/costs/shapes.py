@@ -60,7 +60,12 @@ class ModelShape:
         for layer in range(self.first_trained if trained_only else 0, self.layers):
             for projection, (inputs, outputs) in widths.items():
                 yield adapter_name(layer, projection, "A"), layer, projection, (self.rank, int(inputs[layer]))
-                yield adapter_name(layer, projection, "B"), layer, projection, (int(outputs[layer]), self.rank)
+                yield (
+                    adapter_name(layer, projection, "B"),
+                    layer,
+                    projection,
+                    (int(outputs[layer]), self.rank),
+                )
 
 
 def adapter_name(layer: int, projection: str, matrix: str) -> str:

@@ -18,13 +18,15 @@ app = ClientApp()
 @app.query()
 def describe(message: Message, context: Context) -> Message:
     """Which client this node is: node ids are drawn at random, only the node knows its partition."""
-    content = RecordDict({"profile": ConfigRecord({"partition-id": int(context.node_config["partition-id"])})})
+    content = RecordDict(
+        {"profile": ConfigRecord({"partition-id": int(context.node_config["partition-id"])})}
+    )
     return Message(content, reply_to=message)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Build the assigned sub-model, train its adapters on this client's batches of the round, send them back."""
+    """Build the assigned sub-model, train its adapters on the round's batches, send them back."""
     scenario = _scenario(str(context.run_config["scenario"]))
     assignment = Assignment.from_content(message.content)
     base = load_base(scenario.model.name, scenario.model.dtype)

@@ -1,13 +1,14 @@
-"""A run's folder: scenario, path, plans, events, checkpoint, adapter, summary and report under stable names."""
+"""A run's folder: scenario, plans, events, checkpoint, adapter, summary, report under stable names."""
 
+import contextlib
 import fcntl
 import json
 import shutil
-import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 from airtune.errors import AirtuneError, InputError, words
+from airtune.federation.checkpoint import FILE as CHECKPOINT
 from airtune.federation.checkpoint import Checkpoint
 from airtune.files import write_whole
 from airtune.learning.peft_format import save_adapter
@@ -20,6 +21,7 @@ from airtune.results.report import write_report
 from airtune.scenario import Lora, Scenario, dump_scenario, load_scenario
 
 SCENARIO, PATH, PLANS, SUMMARY, ADAPTER = "scenario.yaml", "path.npz", "plans", "summary.json", "adapter"
+LOCK = ".lock"
 
 
 class RunFolder:
@@ -41,20 +43,41 @@ class RunFolder:
             for field in Scenario.model_fields:
                 if getattr(found, field) != getattr(scenario, field):
                     raise InputError(
-                        file, field, words("another value than the given scenario's"), "the scenario this run began with"
+                        file,
+                        field,
+                        words("another value than the given scenario's"),
+                        "the scenario this run began with",
                     )
             return
-        if self.directory.exists() and any(self.directory.iterdir()) and not resume:
-            raise AirtuneError(f"{self.directory}: not empty; go on with --resume or choose another --out")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            # A run that was killed at its very beginning leaves no more than these.
+            foreign = {entry.name for entry in self.directory.iterdir()} - {LOCK, f"{SCENARIO}.new"}
         except OSError as error:
-            raise InputError(self.directory, "", words(error.strerror or "no access"), "a folder to write to") from error
+            raise InputError(
+                self.directory, "", words(error.strerror or "no access"), "a folder to write to"
+            ) from error
+        if foreign:
+            choice = "and no run to go on with" if resume else "go on with --resume or choose another --out"
+            raise AirtuneError(f"{self.directory}: not empty; {choice}")
         write_whole(file, dump_scenario(scenario))
+
+    def forget(self) -> None:
+        """Take back what was begun, if it failed before there was anything to go on from."""
+        if (self.directory / CHECKPOINT).exists():
+            return
+        for name in (SCENARIO, PATH, LOCK):
+            (self.directory / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else's files may lie there
+            self.directory.rmdir()
 
     def lock(self) -> IO[str]:
         """Keep others out while the returned file is open. Raises AirtuneError if somebody runs here."""
-        held = (self.directory / ".lock").open("w")
+        try:
+            held = (self.directory / LOCK).open("w")
+        except OSError as error:
+            found = words(error.strerror or "no access")
+            raise InputError(self.directory / LOCK, "", found, "a file to write to") from error
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -71,7 +94,7 @@ class RunFolder:
         file = self.directory / PATH
         try:
             return MeasuredPath.load(file)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except ValueError:
             measured = measured_path(scenario)
             measured.save(file)
             return measured

@@ -42,7 +42,12 @@ class InProcessGrid(Grid):
         raise RuntimeError("the in-process grid keeps no run record")
 
     def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
     ) -> Message:
         """A message to one node."""
         metadata = Metadata(
@@ -56,7 +61,8 @@ class InProcessGrid(Grid):
             ttl=ttl or DEFAULT_TTL,
             message_type=message_type,
         )
-        return Message(content=content, metadata=metadata)
+        message: Message = Message(content=content, metadata=metadata)  # type: ignore[call-overload]
+        return message
 
     def get_node_ids(self) -> Iterable[int]:
         """All nodes, always."""
@@ -75,6 +81,8 @@ class InProcessGrid(Grid):
         """Hand out replies, each once."""
         return [self._replies.pop(identifier) for identifier in message_ids if identifier in self._replies]
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
         """Push and pull in one."""
         return self.pull_messages(self.push_messages(messages))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
+from airtune.errors import AirtuneError
 from airtune.federation.client_app import app as client_app
 from airtune.federation.folder import RunFolder
 from airtune.federation.grid import RUN_ID, InProcessGrid
@@ -24,7 +25,14 @@ def run_in_process(scenario: Scenario, directory: Path, resume: bool, observer: 
     with folder.lock():
         if folder.finished():
             return
-        config = {"scenario": dump_scenario(scenario), "directory": str(directory)}
+        config: dict[str, bool | float | int | str] = {
+            "scenario": dump_scenario(scenario),
+            "directory": str(directory),
+        }
         grid = InProcessGrid(client_app, len(scenario.members()), config)
         context = Context(RUN_ID, node_id=0, node_config={}, state=RecordDict(), run_config=config)
-        server_app(observer)(grid, context)
+        try:
+            server_app(observer)(grid, context)
+        except AirtuneError:
+            folder.forget()
+            raise

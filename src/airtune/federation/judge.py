@@ -21,9 +21,7 @@ class Judge:
         self.base_path = base.path
         self._pad_id = base.tokenizer.pad_token_id
         self._examples, labels = test_set(scenario)
-        self._groups = {
-            group: np.isin(labels, list(held)) for group, held in held_labels(scenario).items()
-        }
+        self._groups = {group: np.isin(labels, list(held)) for group, held in held_labels(scenario).items()}
 
     def losses(self, adapter: Adapter) -> tuple[float, dict[str, float]]:
         """Mean loss an answer token of the whole test set, and of the text like each client group's own."""

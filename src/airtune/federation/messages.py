@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ class Assignment:
     def to_content(self) -> RecordDict:
         """As a RecordDict; the masks travel as bits."""
         masks = {"neurons": self.reduction.neurons, "groups": self.reduction.groups}
-        task: dict[str, int | str] = {
+        task: dict[str, Any] = {
             "round": self.round_number,
             "first-trained": self.reduction.first_trained,
         }
@@ -42,7 +43,8 @@ class Assignment:
     @staticmethod
     def from_content(content: RecordDict) -> "Assignment":
         """The other way. Raises KeyError or ValueError where something is missing."""
-        task, packed = content.config_records["task"], content.array_records["reduction"]
+        task: Mapping[str, Any] = content.config_records["task"]
+        packed = content.array_records["reduction"]
         masks = {
             name: np.unpackbits(packed[name].numpy(), axis=1, count=int(task[f"{name}-a-layer"])).astype(bool)
             for name in ("neurons", "groups")
@@ -79,7 +81,7 @@ class Update:
             AirtuneError: a record is missing or has the wrong form, or the loss is not finite.
         """
         try:
-            metrics = content.metric_records["metrics"]
+            metrics: Mapping[str, Any] = content.metric_records["metrics"]
             work = tuple(
                 Workload(int(rows), float(length), float(labels))
                 for rows, length, labels in zip(
@@ -87,10 +89,12 @@ class Update:
                 )
             )
             update = Update(_arrays(content.array_records["adapter"]), float(metrics["loss"]), work)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, EOFError) as error:
             raise AirtuneError(f"a reply that is not an update: {error}") from error
         if not np.isfinite(update.loss):
             raise AirtuneError("a training loss that is not finite")
+        if not all(step.rows > 0 and 0 < step.length < np.inf and 0 < step.labels < np.inf for step in work):
+            raise AirtuneError("a training step without rows, length or labels")
         return update
 
 
@@ -104,4 +108,8 @@ def _record(arrays: Mapping[str, npt.NDArray[np.generic]]) -> ArrayRecord:
 
 
 def _arrays(record: ArrayRecord) -> Adapter:
-    return {name: array.numpy() for name, array in record.items()}
+    arrays = {name: array.numpy() for name, array in record.items()}
+    for name, array in arrays.items():
+        if array.dtype != np.float32:
+            raise ValueError(f"matrix {name} in {array.dtype}, not float32")
+    return arrays

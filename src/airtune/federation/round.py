@@ -1,7 +1,8 @@
 """One round over a Flower grid: plan, slice, send, receive, merge; and what it took."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from airtune.federation.clock import Work, clock_round, clock_unplanned
 from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.federation.setting import Setting
 from airtune.planning import Plan
-from airtune.pruning.adapters import Adapter, slice_adapter
+from airtune.pruning.adapters import Adapter, check_update, slice_adapter
 from airtune.radio.channel import draw_channels
 
 POLL_S = 0.2  # how often a grid of separate processes is asked for replies
@@ -28,22 +29,38 @@ class PlayedRound:
     facts: dict[str, Any]
 
 
-def nodes_by_client(grid: Grid) -> dict[int, int]:
+def nodes_by_client(grid: Grid, ids: Sequence[str]) -> dict[int, int]:
     """Ask every node which client it is. Node ids are random, so everything is keyed by client instead.
 
+    Args:
+        ids: of all clients, in the order of their numbers.
+
     Raises:
-        AirtuneError: a node answers with an error, or two nodes are the same client.
+        AirtuneError: a node answers with an error, two nodes are the same client, or a client has no node.
     """
     messages = [
-        grid.create_message(RecordDict({"ask": ConfigRecord()}), "query", node, "0") for node in grid.get_node_ids()
+        grid.create_message(RecordDict({"ask": ConfigRecord()}), "query", node, "0")
+        for node in grid.get_node_ids()
     ]
     found: dict[int, int] = {}
     for reply in grid.send_and_receive(messages):
-        client = int(_content(reply, f"node {reply.metadata.src_node_id}").config_records["profile"]["partition-id"])  # type: ignore[arg-type]
+        node = reply.metadata.src_node_id
+        with _blame(f"node {node}"):
+            client = _client_number(_content(reply))
         if client in found:
             raise AirtuneError(f"two nodes say that they are client {client}")
-        found[client] = reply.metadata.src_node_id
+        found[client] = node
+    for client, identifier in enumerate(ids):
+        if client not in found:
+            raise AirtuneError(f"no node is client {identifier}")
     return found
+
+
+def _client_number(content: RecordDict) -> int:
+    try:
+        return int(content.config_records["profile"]["partition-id"])  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError) as error:
+        raise AirtuneError("a reply that does not say which client it is") from error
 
 
 def play_round(
@@ -79,10 +96,11 @@ def play_round(
     work: dict[int, Work] = {}
     updates: dict[int, Update] = {}
     for client, reply in _exchange(grid, nodes, contents, round_number):
-        name = members[client].id
-        content = _content(reply, f"round {round_number}: client {name}")
-        updates[client] = Update.from_content(content)
-        shape = reductions[client].shape(path.full)
+        name, shape = members[client].id, reductions[client].shape(path.full)
+        with _blame(f"round {round_number}: client {name}"):
+            content = _content(reply)
+            updates[client] = Update.from_content(content)
+            check_update(updates[client].adapter, shape)
         sent = adapter_bytes(contents[client]), adapter_bytes(content)
         work[client] = Work(shape, updates[client].work, *sent)
         on_client(name, updates[client].loss)
@@ -151,7 +169,16 @@ def _exchange(
         yield from arrived()
 
 
-def _content(reply: Message, who: str) -> RecordDict:
+def _content(reply: Message) -> RecordDict:
     if reply.has_error():
-        raise AirtuneError(f"{who}: {reply.error.reason}")
+        raise AirtuneError(reply.error.reason)
     return reply.content
+
+
+@contextmanager
+def _blame(who: str) -> Iterator[None]:
+    """Begin errors with the one whose reply is wrong."""
+    try:
+        yield
+    except AirtuneError as error:
+        raise AirtuneError(f"{who}: {error}") from error

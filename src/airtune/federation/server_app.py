@@ -47,7 +47,7 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
         state = Checkpoint(0, 0.0, adapter, _start_event(setting, loss))
         folder.keep(state)
     observer.on_start(folder.start_event(), state.round_number)
-    nodes = nodes_by_client(grid)
+    nodes = nodes_by_client(grid, [member.id for member in scenario.members()])
     for round_number in range(state.round_number + 1, scenario.rounds + 1):
 
         def on_client(client: str, loss: float, number: int = round_number) -> None:

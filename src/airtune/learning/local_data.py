@@ -12,7 +12,7 @@ from airtune.scenario import Scenario
 
 
 def round_batches(scenario: Scenario, client: int, round_number: int) -> Iterator[Batch]:
-    """The batches of one client in one round: the same whatever the method, the engine or the order of calls."""
+    """A client's batches of one round: the same whatever the method, the engine or the order of calls."""
     base = load_base(scenario.model.name, scenario.model.dtype)
     encoded = _client_examples(scenario)[client]
     order = generator(scenario.seed, "batches", round_number, client)

@@ -72,8 +72,8 @@ def load_base(name: str, dtype: str = "auto") -> BaseModel:
             tokenizer = AutoTokenizer.from_pretrained(folder)
             model, report = loaded
         except Exception as error:  # transformers raises all kinds for broken files
-            raise _wrong(words(f"{name}, which fails to load: {type(error).__name__}: {error}")) from error
-    _check(name, model, tokenizer, [*report["missing_keys"], *report["mismatched_keys"]])
+            raise _wrong(words(f"{type(error).__name__} ({error})")) from error
+    _check(model, tokenizer, [*report["missing_keys"], *report["mismatched_keys"]])
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -172,22 +172,20 @@ def _build_tiny(folder: Path) -> None:
 _EMBEDDED = {"smollm2-135m": _build_smollm2, "tiny": _build_tiny}
 
 
-def _check(
-    name: str, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", absent: list[object]
-) -> None:
+def _check(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", absent: list[object]) -> None:
     """Refuse what loads but cannot be pruned and trained: half a checkpoint, or another architecture."""
     if absent:
-        raise _wrong(words(f"{name} without usable weights for {absent[0]}"))
+        raise _wrong(words(f"no usable weights for {absent[0]}"))
     if tokenizer.eos_token_id is None:
-        raise _wrong(words(f"{name}, whose tokenizer has no end-of-sequence token"))
+        raise _wrong(words("a tokenizer without end-of-sequence token"))
     if len(tokenizer) > model.config.vocab_size:
-        raise _wrong(words(f"{name}, whose tokenizer has more tokens than the model"))
+        raise _wrong(words("a tokenizer with more tokens than the model"))
     missing = _missing_part(model)
     if missing:
         raise InputError(
             "scenario",
             "model.name",
-            words(f"{name}, a {type(model).__name__} without {missing}"),
+            words(f"{type(model).__name__} without {missing}"),
             "a Llama-type decoder: model.layers[i] with " + ", ".join(sum(_PROJECTIONS.values(), ())),
         )
 

@@ -63,9 +63,9 @@ def _dirichlet(
     alpha: float,
     seed: int,
 ) -> list[list[int]]:
-    stock = _shuffled_by_label(examples, generator(seed, "partition", "stock"))
-    left = np.array([len(indices) for indices in stock.values()])
-    concentration = np.full(len(stock), alpha)
+    stock = list(_shuffled_by_label(examples, generator(seed, "partition", "stock")).values())
+    left = np.array([len(indices) for indices in stock])
+    concentration = np.full(len(stock), min(alpha, 1e9))  # from there on mixes are even, and sums stay finite
     mixes = [generator(seed, "partition", "mix", member.id).dirichlet(concentration) for member in members]
     # Clients draw in a mixed order, so that running out of a label bends all mixes alike.
     draw = generator(seed, "partition", "draw")
@@ -73,11 +73,12 @@ def _dirichlet(
     for client in draw.permutation(np.repeat(np.arange(len(members)), sizes)):
         chance = mixes[client] * (left > 0)
         if chance.sum() <= 0:
-            chance = left.astype(np.float64)
-        bounds = np.cumsum(chance)
-        label = int(np.searchsorted(bounds, draw.uniform(0, bounds[-1]), side="right"))
+            # A small alpha gives few labels, and none of this client's is left: a new mix of the others.
+            mixes[client][left > 0] = draw.dirichlet(concentration[left > 0])
+            chance = mixes[client] * (left > 0)
+        label = draw.choice(len(stock), p=chance / chance.sum())
         left[label] -= 1
-        held[client].append(stock[list(stock)[label]][left[label]])
+        held[client].append(stock[label].pop())
     return held
 
 

@@ -20,7 +20,11 @@ def save_adapter(directory: Path, adapter: Adapter, lora: Lora, base_path: str) 
     config = lora_config(lora)
     config.base_model_name_or_path = base_path
     config.inference_mode = True
-    fields = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
-    (directory / "adapter_config.json").write_text(json.dumps(fields, indent=1, sort_keys=True, default=str) + "\n")
+    fields = {
+        key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()
+    }
+    (directory / "adapter_config.json").write_text(
+        json.dumps(fields, indent=1, sort_keys=True, default=str) + "\n"
+    )
     matrices = {f"base_model.model.{name}": matrix for name, matrix in adapter.items()}
     save_file(matrices, directory / "adapter_model.safetensors", metadata={"format": "pt"})

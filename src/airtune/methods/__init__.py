@@ -29,7 +29,7 @@ def all_but_stragglers(problem: Problem) -> Mask:
 
 @dataclass(frozen=True)
 class Method:
-    """`name` is also that of its planning rule; `select` sees the mean channels once, before the first round."""
+    """`name` is also its planning rule's; `select` sees the mean channels once, before the first round."""
 
     name: str
     select: Callable[[Problem], Mask] = everyone

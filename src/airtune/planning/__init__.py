@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from airtune.errors import InfeasibleError
 from airtune.planning import bandwidth_only, drop_slowest, fedit, jcpba, joint, pruning_only
 from airtune.planning.part import solve_part
 from airtune.planning.plan import Plan, evaluate
@@ -47,7 +48,7 @@ def plan(
 
     Args:
         method: a key of `SOLVERS`.
-        gap: relative gap at which `joint` stops; other methods have none.
+        gap: relative gap at which `joint` stops, 1e-9 at least; other methods have none.
         participates: (K,) False for clients to leave out, under any method; by default only
             `drop-slowest` leaves clients out.
 
@@ -65,10 +66,15 @@ def plan(
         raise ValueError(f"gap {gap!r}: expected a number above 0")
     solver = partial(joint.solve, gap=gap) if method == "joint" else SOLVERS[method]
     begin = time.perf_counter()
-    if participates is None:
-        chosen = solver(problem)
-    else:
-        # A mask that is given replaces the choice that drop-slowest would make itself.
-        solver = bandwidth_only.solve if method == "drop-slowest" else solver
-        chosen = solve_part(problem, method, solver, np.asarray(participates, bool))
+    # Numbers near the ends of the floating-point range may overflow on the way; the end is checked.
+    with np.errstate(all="ignore"):
+        if participates is None:
+            chosen = solver(problem)
+        else:
+            # A mask that is given replaces the choice that drop-slowest would make itself.
+            solver = bandwidth_only.solve if method == "drop-slowest" else solver
+            chosen = solve_part(problem, method, solver, np.asarray(participates, bool))
+    if not np.isfinite(chosen.total_s):
+        k = int(np.argmax(problem.weight * problem.error_at(chosen.prune)))
+        raise InfeasibleError(problem.ids[k], "no plan in numbers that floating point can hold")
     return replace(chosen, solve_s=time.perf_counter() - begin)

@@ -1,4 +1,4 @@
-"""`fedit`: federated averaging as it comes, equal bandwidth within each cell and no pruning beyond the floor."""
+"""`fedit`: federated averaging as it comes, equal bandwidth within each cell and no pruning."""
 
 from airtune.planning.fleet import Fleet
 from airtune.planning.plan import Plan, evaluate

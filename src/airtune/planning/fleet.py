@@ -22,13 +22,16 @@ Index = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Fleet:
-    """Arrays over clients are (K,) in the order `order`; nodes are (K, J+1), pieces (K, J).
+    """Arrays over clients are (K,) in the order `order`; nodes are (K, J+1), pieces (K, J). The range of ρ,
+    `prune_floor` to `prune_max`, keeps the problem's order.
 
     `rigid` marks clients whose time does not depend on x. Only cells with clients count; `starts` has
     the first client of each, `cell` each client's cell, `bandwidth_hz` is (cells,).
     """
 
     order: Index
+    prune_floor: Array
+    prune_max: Array
     starts: Index
     cell: Index
     bandwidth_hz: Array
@@ -62,6 +65,8 @@ class Fleet:
         nodes, scale, offset, power = _pieces(problem, floor, ceiling)
         return cls(
             order=order,
+            prune_floor=floor,
+            prune_max=problem.prune_max,
             starts=starts,
             cell=cell,
             bandwidth_hz=problem.bandwidth_hz[used],
@@ -130,10 +135,14 @@ class Fleet:
         return np.asarray(scale * prune ** (self.power - 1.0))
 
     def keep_by(self, deadline: Array, rates: Array) -> Array:
-        """The largest keep rate with which rates (..., K) meet a deadline (..., 1), within the nodes' range."""
+        """Largest keep rates with which rates (..., K) meet a deadline (..., 1), within the nodes' range."""
         spare = rates * (deadline - self.fixed_s) - self.fixed_bits
         keep = spare / np.where(self.rigid, 1.0, self.payload_bits + rates * self.compute_s)
         return np.where(self.rigid, self.keep_max, np.clip(keep, self.keep_min, self.keep_max))
+
+    def prune(self, keep: Array) -> Array:
+        """(K,) ρ in the problem's order and range."""
+        return np.clip(self.restore(1.0 - keep), self.prune_floor, self.prune_max)
 
     def restore(self, values: Array) -> Array:
         """(K,) from the fleet's order back to the problem's."""
@@ -148,7 +157,7 @@ def _check_rounds(problem: Problem, floor: Array) -> None:
         k = int(np.argmax(harm))
         raise InfeasibleError(
             problem.ids[k],
-            f"must be pruned by {floor[k]:.3g} at least, and the target is then out of reach at every deadline",
+            f"must be pruned by {floor[k]:.3g} at least: the target is out of reach at every deadline",
         )
 
 
@@ -174,7 +183,7 @@ def _pieces(problem: Problem, floor: Array, ceiling: Array) -> tuple[Array, Arra
 
 
 def _curve_pieces(curve: ErrorCurve) -> tuple[Array, Array, Array, float, float]:
-    """Inner kinks by falling ρ, scale and offset of the pieces around them, power, largest ρ free of error."""
+    """Inner kinks by falling ρ, scale and offset of the pieces, power, the largest ρ without error."""
     if isinstance(curve, ErrorPower):
         return np.empty(0), np.array([curve.exponent]), np.zeros(1), curve.exponent, 0.0
     slope = curve.slope

@@ -17,7 +17,7 @@ _SWEEPS, _IMPROVEMENT = 50, 1e-6
 
 
 def solve(problem: Problem) -> Plan:
-    """From equal bandwidth: the best ρ, then in every cell the b of least time, until a sweep gains nothing."""
+    """From equal bandwidth: the best ρ, then in every cell the fastest b, until a sweep gains nothing."""
     fleet = Fleet.of(problem)
     bandwidth = equal_bandwidth(fleet)
     best = _plan(problem, fleet, best_keep(fleet, bandwidth), bandwidth)
@@ -31,4 +31,4 @@ def solve(problem: Problem) -> Plan:
 
 
 def _plan(problem: Problem, fleet: Fleet, keep: Array, bandwidth: Array) -> Plan:
-    return evaluate(problem, "jcpba", fleet.restore(1.0 - keep), fleet.restore(np.asarray(bandwidth)))
+    return evaluate(problem, "jcpba", fleet.prune(keep), fleet.restore(np.asarray(bandwidth)))

@@ -14,6 +14,7 @@ line E = α - σT, T·N(E) is monotone, so its least value is at an end or where
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,11 +26,12 @@ from airtune.planning.problem import Problem
 from airtune.planning.response import Response, Schedule, respond
 from airtune.radio.rate import LN2
 
-_FIRST_CUTS, _MOST_CUTS = 8, 8
+_HALVINGS, _MOST_CUTS = 8, 8
 _ROUNDING = 1e-11  # relative: of the least deadline, and of N·T
 _SLACK = 1e-8  # relative: of slopes taken from responses that are only nearly minimisers
-_BATCH = 1_000_000  # clients times deadlines solved at once
+_BATCH = 100_000  # clients times deadlines solved at once
 _NARROW = 1e-13  # relative: intervals that are cut no further
+_LEAST_GAP = 1e-9  # what double precision can certify
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def solve(problem: Problem, gap: float = 1e-6) -> Plan:
     fleet = Fleet.of(problem)
     search = _Search(fleet)
     bound = search.run(gap)
-    plan = evaluate(problem, "joint", fleet.restore(1.0 - search.keep), fleet.restore(search.bandwidth))
+    plan = evaluate(problem, "joint", fleet.prune(search.keep), fleet.restore(search.bandwidth))
     return plan.bounded(bound)
 
 
@@ -73,15 +75,25 @@ class _Search:
         """Cut intervals until every bound is within `gap` of the best; returns the least bound."""
         intervals, settled = self._first_intervals(), np.inf
         while intervals:
-            goal = self.best * (1.0 - gap)
+            goal = self.best * (1.0 - max(gap, _LEAST_GAP))
             unsettled = []
             for each in intervals:
-                if each.bound >= goal or each.right.deadline - each.left.deadline <= _NARROW * each.right.deadline:
+                if each.bound >= goal or self._as_good_as_its_ends(each):
                     settled = min(settled, each.bound)
                 else:
                     unsettled.append(each)
             intervals = self._cut(unsettled, goal)
         return min(settled, self.best) * (1.0 - _ROUNDING)
+
+    def _as_good_as_its_ends(self, interval: _Interval) -> bool:
+        """Whether the duals at both ends, known to a finite precision, hardly promise more than the bound."""
+        ends = (interval.left, interval.right)
+        if interval.right.deadline - interval.left.deadline <= _NARROW * interval.right.deadline:
+            return True
+        if not np.isfinite(self.best):
+            return False
+        known = max(end.deadline * float(self.fleet.rounds.count(end.error_bound)) for end in ends)
+        return self.best - interval.bound <= 2.0 * (self.best - known)
 
     def _first_intervals(self) -> list[_Interval]:
         """From the least feasible deadline to the last that can be the best."""
@@ -89,17 +101,19 @@ class _Search:
         shortest, self.bandwidth = finish_together(fleet, fleet.keep_min)
         longest, _ = finish_together(fleet, fleet.keep_max)
         first, last = float(shortest.max()), float(longest.max())
-        most, fewest = fleet.rounds.count([fleet.error(x) @ fleet.weight for x in (fleet.keep_min, fleet.keep_max)])
+        extremes = (fleet.keep_min, fleet.keep_max)
+        most, fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
         self.best = first * float(most) if np.isfinite(most) else np.inf
         last = max(first, min(last, self.best / float(fewest)))
-        spaced = np.geomspace if first > 0 else np.linspace
-        deadlines = spaced(first, last, _FIRST_CUTS + 1) if last > first else np.array([first])
-        deadlines[0], deadlines[-1] = first, last
+        # Close to the least deadline prices change fastest, so that is where to look most closely.
+        deadlines = first + (last - first) * np.append(0.0, 2.0 ** np.arange(-_HALVINGS, 1))
+        deadlines[-1] = last
+        deadlines = deadlines if last > first else deadlines[:1]
         cells = len(fleet.bandwidth_hz)
         equal = fleet.bandwidth_hz / fleet.total(np.ones(len(fleet.order)))
         guess = np.tile(np.log(fleet.spread(equal)), (len(deadlines), 1))
         points = self._solve(deadlines, np.full((len(deadlines), cells), np.inf), guess)
-        pairs = list(zip(points, points[1:], strict=False)) or [(points[0], points[0])]
+        pairs = list(pairwise(points)) or [(points[0], points[0])]
         return self._bounded(pairs)
 
     def _cut(self, intervals: list[_Interval], goal: float) -> list[_Interval]:
@@ -107,22 +121,20 @@ class _Search:
         deadlines, prices, guesses, counts = [], [], [], []
         for each in intervals:
             left, right = each.left, each.right
-            count = _pieces(min(left.total, right.total), each.bound, goal)
-            counts.append(count - 1)
-            for share in np.arange(1, count) / count:
-                deadlines.append(_between(left.deadline, right.deadline, share))
-                free = np.isneginf(left.log_price) | np.isneginf(right.log_price)
-                with np.errstate(invalid="ignore"):
-                    price = (1 - share) * left.log_price + share * right.log_price
-                prices.append(np.where(free, np.maximum(left.log_price, right.log_price), price))
+            cuts = _cuts(each, goal)
+            counts.append(len(cuts))
+            for cut in cuts:
+                deadlines.append(cut)
+                share = (cut - left.deadline) / (right.deadline - left.deadline)
+                prices.append(_blend(left.log_price, right.log_price, share))
                 guesses.append((1 - share) * left.guess + share * right.guess)
         if not intervals:
             return []
         points = iter(self._solve(np.array(deadlines), np.array(prices), np.array(guesses)))
-        pairs = []
+        pairs: list[tuple[_Point, _Point]] = []
         for each, count in zip(intervals, counts, strict=True):
             chain = [each.left, *(next(points) for _ in range(count)), each.right]
-            pairs.extend(zip(chain, chain[1:], strict=False))
+            pairs.extend(pairwise(chain))
         return self._bounded(pairs)
 
     def _solve(self, deadlines: Array, log_price: Array, guess: Array) -> list[_Point]:
@@ -135,14 +147,15 @@ class _Search:
             if totals[k] <= self.best:
                 self.best, self.keep, self.bandwidth = float(totals[k]), solved.keep[k], solved.bandwidth[k]
             fields = (deadlines[rows], totals, solved.log_price, solved.guess, solved.bound)
-            points += [_Point(float(t), float(j), p, g, float(e)) for t, j, p, g, e in zip(*fields, strict=True)]
+            points += [_Point(*values) for values in zip(*fields, strict=True)]
         return points
 
     def _bounded(self, pairs: list[tuple[_Point, _Point]]) -> list[_Interval]:
         found = []
         for rows in self._batches(len(pairs)):
             chosen = pairs[rows]
-            bounds = _interval_bounds(self.fleet, [left for left, _ in chosen], [right for _, right in chosen])
+            left, right = ([pair[side] for pair in chosen] for side in (0, 1))
+            bounds = _interval_bounds(self.fleet, left, right)
             found += [_Interval(*pair, float(bound)) for pair, bound in zip(chosen, bounds, strict=True)]
         return found
 
@@ -151,30 +164,37 @@ class _Search:
         return [slice(start, start + size) for start in range(0, count, size)]
 
 
-def _pieces(total: float, bound: float, goal: float) -> int:
-    if not np.isfinite(total):
-        return _MOST_CUTS
-    allowed = max(total - goal, 1e-300)
-    return int(np.clip(np.ceil(1.1 * np.sqrt(max(total - bound, 0.0) / allowed)), 2, _MOST_CUTS))
+def _blend(left: Array, right: Array, share: float) -> Array:
+    """Log prices to start from: between both ends, or the later end's where they are far apart or zero."""
+    with np.errstate(invalid="ignore"):
+        blend = (1 - share) * left + share * right
+        blend = np.where(np.abs(left - right) < 2.0, blend, right)
+    return np.where(np.isfinite(blend), blend, left)
 
 
-def _between(left: float, right: float, share: float) -> float:
-    """A cut by ratio where the ends lie far apart, by difference otherwise."""
+def _cuts(interval: _Interval, goal: float) -> Array:
+    """Deadlines at which to cut: as many as a bound with a quadratic error needs to reach `goal`."""
+    left, right = interval.left.deadline, interval.right.deadline
+    total, pieces = min(interval.left.total, interval.right.total), float(_MOST_CUTS)
+    if np.isfinite(total):
+        pieces = np.ceil(1.1 * np.sqrt((total - interval.bound) / max(total - goal, 1e-300)))
+    share = np.linspace(0.0, 1.0, int(np.clip(pieces, 2, _MOST_CUTS)) + 1)[1:-1]
     if left > 0 and right > 2 * left:
-        return float(left ** (1 - share) * right**share)
-    return float((1 - share) * left + share * right)
+        return np.asarray(left ** (1 - share) * right**share)
+    return np.asarray((1 - share) * left + share * right)
 
 
 def _interval_bounds(fleet: Fleet, left: list[_Point], right: list[_Point]) -> Array:
     """(n,) lower bounds on J over n intervals, as the head of this file derives them."""
-    first = np.array([point.deadline for point in left])
-    last = np.array([point.deadline for point in right])
+    first, last = (np.array([point.deadline for point in points]) for points in (left, right))
     log_price = np.logaddexp([point.log_price for point in left], [point.log_price for point in right])
     log_price -= np.log(2.0)
+    deadlines, place = np.unique(np.concatenate([first, last]), return_inverse=True)
+    schedule = Schedule.of(fleet, deadlines)
     ends = []
-    for deadlines, points in ((first, left), (last, right)):
-        schedule = Schedule.of(fleet, deadlines)
-        ends.append(respond(fleet, schedule, log_price, np.array([point.guess for point in points])))
+    for points, rows in zip((left, right), np.split(place, 2), strict=True):
+        guess = np.array([point.guess for point in points])
+        ends.append(respond(fleet, schedule.rows(rows), log_price, guess))
     early, late = ends
     at_first = deadline.lagrangian(fleet, early, log_price).sum(-1)
     at_last = deadline.lagrangian(fleet, late, log_price).sum(-1)

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.planning.problem import Problem
-from airtune.planning.reading import PlanFile, read_json
 from airtune.radio.rate import rate
 
 Array = npt.NDArray[np.float64]
@@ -51,7 +50,7 @@ class Plan:
     def bounded(self, lower_bound_s: float) -> "Plan":
         """The plan with a lower bound on N·T over all plans beside it."""
         bound = min(lower_bound_s, self.total_s)
-        gap = 0.0 if self.total_s == 0 else (self.total_s - bound) / self.total_s
+        gap = 0.0 if bound == self.total_s else 1.0 - bound / self.total_s
         return replace(self, lower_bound_s=bound, relative_gap=gap)
 
     def to_json(self) -> str:
@@ -87,6 +86,9 @@ class Plan:
         Raises:
             InputError: it is not a plan file; names the field.
         """
+        # Imported where it is used: pydantic takes longer than everything else in planning.
+        from airtune.planning.reading import PlanFile, read_json
+
         read = read_json(PlanFile, text, file)
         return cls(
             method=read.method,

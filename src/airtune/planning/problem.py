@@ -3,14 +3,16 @@
 import json
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from airtune.errors import InfeasibleError, InputError, words
-from airtune.planning.reading import ErrorPart, PowerPart, ProblemFile, read_json
 from airtune.planning.rounds import ErrorCurve, ErrorPower, ErrorTable, Rounds
+
+if TYPE_CHECKING:
+    from airtune.planning.reading import ErrorPart
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -70,7 +72,8 @@ class Problem:
         for name in (*_PER_CLIENT, "bandwidth_hz"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
         object.__setattr__(self, "cell", np.asarray(self.cell, np.intp))
-        object.__setattr__(self, "drop_error", np.broadcast_to(self.drop_error, self.weight.shape).astype(float))
+        drop_error = np.broadcast_to(self.drop_error, self.weight.shape)
+        object.__setattr__(self, "drop_error", drop_error.astype(np.float64))
 
     @classmethod
     def load(cls, path: str | Path) -> "Problem":
@@ -82,12 +85,16 @@ class Problem:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise InputError(path, "", words(type(error).__name__), "a readable JSON file in UTF-8") from error
+            found = words(type(error).__name__)
+            raise InputError(path, "", found, "a readable JSON file in UTF-8") from error
         return cls.from_json(text, str(path))
 
     @classmethod
     def from_json(cls, text: str, file: str = "problem") -> "Problem":
         """`load` for text at hand; `file` names it in errors."""
+        # Imported where it is used: pydantic takes longer than everything else in planning.
+        from airtune.planning.reading import ProblemFile, read_json
+
         read = read_json(ProblemFile, text, file)
         clients = read.clients
         cell_index = {cell.id: index for index, cell in enumerate(read.cells)}
@@ -137,7 +144,8 @@ class Problem:
         if own is not None:
             found["error"] = _curve_fields(own)
         if self.memory is not None and np.isfinite(self.memory.budget_bytes[k]):
-            found["memory"] = {part.name: float(getattr(self.memory, part.name)[k]) for part in fields(Memory)}
+            limit = self.memory
+            found["memory"] = {part.name: float(getattr(limit, part.name)[k]) for part in fields(Memory)}
         return found
 
     def curves(self) -> list[tuple[ErrorCurve, npt.NDArray[np.intp]]]:
@@ -221,8 +229,8 @@ _PER_CLIENT = (
 )
 
 
-def _curve(part: ErrorPart) -> ErrorCurve:
-    if isinstance(part, PowerPart):
+def _curve(part: "ErrorPart") -> ErrorCurve:
+    if part.kind == "power":
         return ErrorPower(part.exponent)
     return ErrorTable(np.array(part.prune), np.array(part.error))
 

@@ -13,7 +13,7 @@ def solve(problem: Problem) -> Plan:
     fleet = Fleet.of(problem)
     bandwidth = equal_bandwidth(fleet)
     keep = best_keep(fleet, bandwidth)
-    return evaluate(problem, "pruning-only", fleet.restore(1.0 - keep), fleet.restore(bandwidth))
+    return evaluate(problem, "pruning-only", fleet.prune(keep), fleet.restore(bandwidth))
 
 
 def equal_bandwidth(fleet: Fleet) -> Array:

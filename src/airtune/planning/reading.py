@@ -1,6 +1,7 @@
 """Reading the problem and plan files: every type and range checked, every error naming its field."""
 
 import json
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -53,15 +54,13 @@ class TablePart(_Part):
             raise ValueError("as many errors as pruning rates")
         if prune[0] != 0 or error[0] != 0:
             raise ValueError("a table that starts at (0, 0)")
-        steps = [right - left for left, right in zip(prune, prune[1:], strict=False)]
+        steps = [right - left for left, right in pairwise(prune)]
         if min(steps) <= 0:
             raise ValueError("pruning rates that increase")
-        slopes = [
-            (right - left) / step for left, right, step in zip(error, error[1:], steps, strict=False)
-        ]
+        slopes = [(right - left) / step for (left, right), step in zip(pairwise(error), steps, strict=True)]
         if min(slopes) < 0:
             raise ValueError("errors that never decrease")
-        if any(after < before * (1 - 1e-9) for before, after in zip(slopes, slopes[1:], strict=False)):
+        if any(after < before * (1 - 1e-9) for before, after in pairwise(slopes)):
             raise ValueError("convex errors (slopes that never decrease)")
         return self
 

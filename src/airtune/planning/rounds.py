@@ -38,6 +38,7 @@ class ErrorTable:
         return np.diff(self.error) / np.diff(self.prune)
 
     def __call__(self, prune: npt.ArrayLike) -> Array:
+        prune = np.asarray(prune, float)
         inside = np.clip(np.searchsorted(self.prune, prune, side="right") - 1, 0, len(self.prune) - 2)
         return np.asarray(self.error[inside] + self.slope[inside] * (prune - self.prune[inside]))
 

@@ -64,7 +64,10 @@ def _places(
 
 
 def slice_adapter(
-    adapter: Mapping[str, npt.NDArray[np.float32]], full: ModelShape, reduction: Reduction, trained_only: bool = False
+    adapter: Mapping[str, npt.NDArray[np.float32]],
+    full: ModelShape,
+    reduction: Reduction,
+    trained_only: bool = False,
 ) -> Adapter:
     """The part of a full adapter that a sub-model holds, or only the part that it trains and sends back."""
     lowest = reduction.first_trained if trained_only else 0

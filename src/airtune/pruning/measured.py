@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 import tempfile
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,35 +73,42 @@ class MeasuredPath:
 
     @staticmethod
     def load(file: Path) -> "MeasuredPath":
-        """Read what `save` wrote. Raises OSError, ValueError, KeyError or BadZipFile if it is not that."""
-        with np.load(file, allow_pickle=False) as stored:
-            hidden, vocabulary, head_dim, heads_per_group, rank = (int(size) for size in stored["sizes"])
-            full = ModelShape(
-                hidden,
-                vocabulary,
-                head_dim,
-                heads_per_group,
-                rank,
-                tuple(str(name) for name in stored["projections"]),
-                stored["kv_groups"],
-                stored["neurons"],
-            )
-            path = ReductionPath(
-                full,
-                stored["neuron_order"],
-                stored["group_order"],
-                stored["kinds"],
-                stored["layers"],
-                stored["prune"],
-            )
-            rows, length, labels = (float(value) for value in stored["work"])
-            return MeasuredPath(
-                path,
-                Workload(int(rows), length, labels),
-                int(stored["weight_bytes"]),
-                stored["error_prune"],
-                stored["error"],
-            )
+        """Read what `save` wrote. Raises ValueError if it is not that."""
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                return _from_arrays(stored)
+        except Exception as error:  # NumPy and zipfile raise all kinds for damaged files
+            raise ValueError(f"{file}: not a measured path") from error
+
+
+def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
+    hidden, vocabulary, head_dim, heads_per_group, rank = (int(size) for size in stored["sizes"])
+    full = ModelShape(
+        hidden,
+        vocabulary,
+        head_dim,
+        heads_per_group,
+        rank,
+        tuple(str(name) for name in stored["projections"]),
+        stored["kv_groups"],
+        stored["neurons"],
+    )
+    path = ReductionPath(
+        full,
+        stored["neuron_order"],
+        stored["group_order"],
+        stored["kinds"],
+        stored["layers"],
+        stored["prune"],
+    )
+    rows, length, labels = (float(value) for value in stored["work"])
+    return MeasuredPath(
+        path,
+        Workload(int(rows), length, labels),
+        int(stored["weight_bytes"]),
+        stored["error_prune"],
+        stored["error"],
+    )
 
 
 def measured_path(scenario: Scenario) -> MeasuredPath:
@@ -108,7 +116,7 @@ def measured_path(scenario: Scenario) -> MeasuredPath:
     file = cache_folder() / "paths" / f"{_cache_key(scenario)}.npz"
     try:
         return MeasuredPath.load(file)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except ValueError:
         from airtune.pruning.measure import measure_path  # torch: only when there is something to measure
 
         measured = measure_path(scenario)

@@ -20,7 +20,9 @@ from airtune.costs.count import Workload, step_flops
 from airtune.costs.shapes import ModelShape
 
 BLOCKS_PER_LAYER = 48  # neurons go in blocks, so that matrix sizes stay friendly to the kernels
-MIXED_TRAINED_SHARE = 1 / 3  # mixed stops freezing here: the upper third learns nearly all (docs/results.md)
+MIXED_TRAINED_SHARE = (
+    1 / 3
+)  # where `mixed` stops freezing; a sixth learns non-IID data worse (docs/results.md)
 
 
 class Unit(IntEnum):
@@ -38,6 +40,14 @@ class Importance:
     neurons: npt.NDArray[np.float64]
     groups: npt.NDArray[np.float64]
 
+    @staticmethod
+    def equal(full: ModelShape) -> "Importance":
+        """No unit before another."""
+        layers = full.layers
+        return Importance(
+            np.zeros((layers, int(full.neurons[0]))), np.zeros((layers, int(full.kv_groups[0])))
+        )
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -53,6 +63,11 @@ class Reduction:
         neurons = np.ones((full.layers, int(full.neurons[0])), dtype=bool)
         groups = np.ones((full.layers, int(full.kv_groups[0])), dtype=bool)
         return Reduction(neurons, groups, 0)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every unit is there, so that the sub-model computes the full model's function."""
+        return bool(self.neurons.all() and self.groups.all())
 
     def shape(self, full: ModelShape) -> ModelShape:
         """The shape of the sub-model of a model of shape `full`."""
@@ -136,17 +151,21 @@ def _taken(
 
 
 def _width_order(shape: ModelShape, importance: Importance, work: Workload) -> list[tuple[int, int]]:
-    """Blocks of neurons and KV groups, least damage per FLOP saved first; within a layer least score first."""
+    """Blocks of neurons and KV groups, least damage per FLOP saved first."""
     block = _block(shape)
     whole = step_flops(shape, work)
     ranked = []
     for layer in range(shape.layers):
         one = np.arange(shape.layers) == layer
-        saved = whole - step_flops(shape.reduced(shape.kv_groups, shape.neurons - block * one, shape.first_trained), work)
+        saved = whole - step_flops(
+            shape.reduced(shape.kv_groups, shape.neurons - block * one, shape.first_trained), work
+        )
         blocks = int(shape.neurons[layer]) // block
         scores = np.sort(importance.neurons[layer])[: blocks * block].reshape(blocks, block).sum(axis=1)
         ranked += [(score / saved, Unit.NEURONS, layer) for score in scores[: blocks - 1]]
-        saved = whole - step_flops(shape.reduced(shape.kv_groups - one, shape.neurons, shape.first_trained), work)
+        saved = whole - step_flops(
+            shape.reduced(shape.kv_groups - one, shape.neurons, shape.first_trained), work
+        )
         ranked += [(score / saved, Unit.GROUP, layer) for score in np.sort(importance.groups[layer])[:-1]]
     ranked.sort(key=lambda item: item[0])
     return [(int(kind), layer) for _, kind, layer in ranked]

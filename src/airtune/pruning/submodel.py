@@ -54,7 +54,10 @@ def build_submodel(base: nn.Module, full: ModelShape, reduction: Reduction, lora
     submodel.requires_grad_(False)
     smaller = reduction.shape(full)
     for number, layer in enumerate(submodel.model.layers):
-        if (smaller.kv_groups[number], smaller.neurons[number]) == (full.kv_groups[number], full.neurons[number]):
+        if (smaller.kv_groups[number], smaller.neurons[number]) == (
+            full.kv_groups[number],
+            full.neurons[number],
+        ):
             continue
         kept = units_kept(full, reduction, number)
         for projection in ATTENTION + MLP:

@@ -44,7 +44,8 @@ def _shannon(z: Array) -> Reached:
 
 
 def _ergodic_rayleigh(z: Array) -> Reached:
-    from scipy.special import exp1  # here, because the import alone takes longer than planning a cell
+    # Imported here, because the import alone takes longer than planning a cell.
+    from scipy.special import exp1  # type: ignore[import-untyped]
 
     near = np.minimum(z, _SERIES_FROM)
     scaled = np.exp(near) * exp1(near)
@@ -154,7 +155,7 @@ def snr_for_rate(rate_bps: npt.ArrayLike, bandwidth_hz: npt.ArrayLike, kind: str
     with np.errstate(over="ignore"):
         ratio = np.expm1(efficiency)
     if kind == "shannon":
-        return ratio * bandwidth
+        return np.asarray(ratio * bandwidth)
     snr = np.full(wanted.shape, np.inf)
     within = np.isfinite(ratio)
     z = 1.0 / ratio[within]

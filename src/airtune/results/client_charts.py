@@ -1,12 +1,11 @@
 """Charts with one row per client: the round as a timeline, pruning, bandwidth, time and bytes."""
 
-import html
 from collections.abc import Iterator
 
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from airtune.results.charts import Chart, Table, cells, client_axis, new_figure, round_axis, rounded
+from airtune.results.charts import Chart, Table, cells, client_axis, new_figure, plain, round_axis, rounded
 from airtune.results.formats import amount, duration, number, si_scale, time_scale
 from airtune.results.history import Array, History
 
@@ -148,18 +147,20 @@ def _phases(history: History) -> list[tuple[str, Array]]:
 
 
 def _add_bar(figure: go.Figure, clients: list[str], phase: str, values: Array, unit: str) -> None:
+    colour = f"var(--{phase.replace(' ', '-')})"
     figure.add_bar(
         x=rounded(values),
         y=list(range(len(clients))),
         orientation="h",
         name=phase,
-        customdata=[html.escape(client) for client in clients],
+        customdata=[plain(client) for client in clients],
         hovertemplate="%{customdata}: " + phase + " %{x:,.4~r} " + unit + "<extra></extra>",
         marker={
+            "color": colour,
             "line": {"width": 0},
             "pattern": {
                 "shape": PATTERNS[phase],
-                "bgcolor": f"var(--{phase.replace(' ', '-')})",
+                "bgcolor": colour,
                 "fgcolor": "var(--hatch)",
                 "size": 6,
                 "solidity": 0.2,
@@ -177,7 +178,7 @@ def _heatmap(history: History, values: Array) -> go.Figure:
         z=[rounded(row) for row in values],
         zmin=0,
         zmax=float(np.nanmax(values)) or 1.0,
-        customdata=[[html.escape(client)] * len(history.numbers) for client in history.clients],
+        customdata=[[plain(client)] * len(history.numbers) for client in history.clients],
         texttemplate="%{z:.2f}",
         textfont={"size": 12, "color": "var(--text)"},
         hovertemplate="%{customdata}, round %{x}: %{z:.4~r}<extra></extra>",

@@ -31,8 +31,9 @@ class History:
     @classmethod
     def of(cls, events: Sequence[Mapping[str, Any]]) -> "History":
         """Arrange `events`; an InputError if there is no start event."""
-        finished = bool(events) and events[-1]["event"] == "end"
-        return cls(start_event(events), round_events(events), summarise(events), finished)
+        # A resume may follow the end: the process was killed between the last event and the last file.
+        steps = [event["event"] for event in events if event["event"] != "resume"]
+        return cls(start_event(events), round_events(events), summarise(events), steps[-1] == "end")
 
     @property
     def clients(self) -> list[str]:

@@ -2,11 +2,14 @@
 
 import html
 import json
-import os
 from pathlib import Path
 from string import Template
 
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
 from airtune.errors import InputError, words
+from airtune.files import write_whole
+from airtune.results import client_charts, round_charts
 from airtune.results.charts import Chart, Table
 from airtune.results.events import EVENTS_FILE, read_events
 from airtune.results.formats import amount, duration, number
@@ -20,8 +23,7 @@ HERE = Path(__file__).parent
 def write_report(directory: str | Path) -> Path:
     """Write `directory`/report.html from its events and scenario, and return the path.
 
-    The run may still go on. The same input gives the same bytes. The file replaces an older one at
-    once, so a browser never sees half of it.
+    The run may still go on. The same input gives the same bytes.
 
     Raises:
         InputError: the folder, its events or its scenario are missing or wrong, or it cannot be written.
@@ -34,13 +36,8 @@ def write_report(directory: str | Path) -> Path:
     if not events:
         raise InputError(events_path, "", words("no start event"), "the events of a run that has started")
     page = render(History.of(events), _scenario(directory / SCENARIO_FILE))
-    path, draft = directory / REPORT_FILE, directory / f".{REPORT_FILE}.new"
-    try:
-        draft.write_text(page, encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise InputError(path, "", words(error.strerror or "no access"), "a folder to write to") from error
-    return path
+    write_whole(directory / REPORT_FILE, page)
+    return directory / REPORT_FILE
 
 
 def _scenario(path: Path) -> str:
@@ -53,8 +50,6 @@ def _scenario(path: Path) -> str:
 
 def render(history: History, scenario: str) -> str:
     """The page as text; `scenario` is shown as it is."""
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
-
     charts = _charts(history)
     start, summary = history.start, history.summary
     state = "finished" if history.finished else "not finished"
@@ -80,8 +75,6 @@ def render(history: History, scenario: str) -> str:
 def _charts(history: History) -> list[Chart]:
     if not history.rounds:
         return []
-    from airtune.results import client_charts, round_charts
-
     charts = [
         round_charts.loss_chart(history),
         round_charts.group_loss_chart(history),
@@ -104,7 +97,7 @@ def _key_figures(history: History) -> str:
     figures = (
         ("Test loss", loss, "before → after"),
         ("Simulated time", duration(simulated), "on the modelled devices and links"),
-        ("Speed-up", ratio, f"equal bandwidth without pruning: {duration(equal)} for the same rounds"),
+        ("Speed-up", ratio, f"over equal bandwidth without pruning: {duration(equal)} for the same rounds"),
         ("Uploaded", amount(summary["bytes_up"], "B"), "by all clients"),
         ("Downloaded", amount(summary["bytes_down"], "B"), "by all clients"),
         ("Training work", amount(summary["flops"], "FLOP"), "by all clients"),

@@ -1,11 +1,9 @@
 """Charts with one value per round: loss, loss by group, planned and clocked round time."""
 
-import html
-
 import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 
-from airtune.results.charts import Chart, Table, cells, new_figure, round_axis, rounded
+from airtune.results.charts import Chart, Table, cells, new_figure, plain, round_axis, rounded
 from airtune.results.formats import duration, number, time_scale
 from airtune.results.history import Array, History
 
@@ -125,7 +123,7 @@ def _add_line(
     figure.add_scatter(
         x=rounded(x),
         y=rounded(y),
-        name=html.escape(name),
+        name=plain(name),
         mode="lines+markers" if len(x) <= 30 else "lines",
         line={"color": f"var(--{colour})", "dash": dash, "width": 2},
         marker={"symbol": symbol, "size": 8, "line": {"color": f"var(--{colour})", "width": 2}},

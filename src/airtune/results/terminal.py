@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -75,7 +76,8 @@ def print_run(directory: Path) -> None:
     """The table of a finished run and where its report is."""
     console = Console(highlight=False)
     console.print(summary_table(read_events(directory / EVENTS_FILE)))
-    console.print(f"adapter: {directory / 'adapter'}\nreport:  {directory / 'report.html'}", soft_wrap=True)
+    folders = f"adapter: {directory / 'adapter'}\nreport:  {directory / 'report.html'}"
+    console.print(folders, soft_wrap=True, markup=False)
 
 
 def print_plan(plan: Plan) -> None:
@@ -83,12 +85,12 @@ def print_plan(plan: Plan) -> None:
     table = Table("client", "pruning rate", "bandwidth", "upload", "round")
     for column in table.columns[1:]:
         column.justify = "right"
-    for row in range(len(plan.ids)):
+    for row, client in enumerate(map(escape, plan.ids)):
         if not plan.participates[row]:
-            table.add_row(plan.ids[row], "left out", "", "", "")
+            table.add_row(client, "left out", "", "", "")
             continue
         table.add_row(
-            plan.ids[row],
+            client,
             f"{plan.prune[row]:.3f}",
             f"{plan.bandwidth_hz[row] / 1e6:.3f} MHz",
             f"{plan.uplink_s[row]:.2f} s",

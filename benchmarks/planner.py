@@ -1,0 +1,119 @@
+"""Time, memory and quality of the planners on typical cells of 100 clients: one JSON object a line.
+
+Each line is the median over `--seeds` problems; every problem is solved in a process of its own, whose
+peak memory is reported with everything it imports. IPOPT (through casadi) solves the same joint problem
+as one smooth program and is started from equal bandwidth.
+
+    python benchmarks/planner.py --clients 10 100 1000
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import resource
+import time
+from statistics import median
+
+import numpy as np
+
+from airtune.planning import ErrorPower, Plan, Problem, Rounds, evaluate, plan
+
+LARGEST = {"joint": 100_000, "jcpba": 100_000, "ipopt": 1000}
+
+
+def typical_problem(clients: int, seed: int) -> Problem:
+    """Cells of 20 MHz with up to 100 clients at 50 to 500 m, seconds of computing, megabits to send."""
+    rng = np.random.default_rng(seed)
+    cells = math.ceil(clients / 100)
+    loss_db = 128.1 + 37.6 * np.log10(rng.uniform(0.05, 0.5, clients)) + 8 * rng.standard_normal(clients)
+    bits = np.full(clients, rng.choice([4e6, 1.6e7, 4e7]))
+    return Problem(
+        ids=tuple(f"c{k}" for k in range(clients)),
+        cell_ids=tuple(f"cell-{k}" for k in range(cells)),
+        cell=np.arange(clients) % cells,
+        bandwidth_hz=np.full(cells, 2e7),
+        weight=rng.dirichlet(np.full(clients, 2.0)),
+        snr_hz=10 ** ((23 - loss_db + 174) / 10),
+        fixed_s=rng.uniform(0.5, 2, clients),
+        compute_s=rng.uniform(1, 20, clients),
+        fixed_bits=0.5 * bits,
+        payload_bits=0.5 * bits,
+        prune_min=np.zeros(clients),
+        prune_max=np.full(clients, 0.9),
+        rounds=Rounds(20.0, 0.8, ErrorPower(2.0)),
+    )
+
+
+def ipopt(problem: Problem) -> Plan:
+    """The joint problem over keep rates, logarithms of bandwidth shares, T, and the factor N loses by."""
+    import casadi as ca
+
+    count = len(problem.ids)
+    start = plan(problem, "pruning-only")
+    keep, share, time_s, left = (
+        ca.SX.sym(*each) for each in (("x", count), ("y", count), ("t", 1), ("q", 1))
+    )
+    whole = problem.bandwidth_hz[problem.cell]
+    bandwidth = whole * ca.exp(share)
+    bits = problem.fixed_bits + problem.payload_bits * keep
+    upload = bits * math.log(2) / (bandwidth * ca.log1p(problem.snr_hz / bandwidth))
+    in_time = time_s - (problem.fixed_s + problem.compute_s * keep + upload) / start.round_s
+    cells = len(problem.bandwidth_hz)
+    member = ca.sparsify(ca.DM(np.equal.outer(np.arange(cells), problem.cell).astype(float)))
+    reached = 1 - problem.rounds.penalty * ca.dot(ca.DM(problem.weight), (1 - keep) ** 2) - left
+    program = {
+        "x": ca.vertcat(keep, share, time_s, left),
+        "f": ca.log(time_s) - ca.log(left),
+        "g": ca.vertcat(in_time, 1 - ca.mtimes(member, ca.exp(share)), reached),
+    }
+    quiet = {"print_time": False, "ipopt.print_level": 0, "ipopt.sb": "yes"}
+    solution = ca.nlpsol("ipopt", "ipopt", program, quiet)(
+        x0=np.concatenate([1 - start.prune, np.log(start.bandwidth_hz / whole), [1, 0.5]]),
+        lbx=np.concatenate([1 - problem.prune_max, np.full(count, -40.0), [1e-9, 1e-9]]),
+        ubx=np.concatenate([1 - problem.prune_min, np.zeros(count), [1e9, 1]]),
+        lbg=0,
+    )["x"]
+    values = np.array(solution).ravel()
+    prune = np.clip(1 - values[:count], problem.prune_min, problem.prune_max)
+    hertz = whole * np.exp(values[count : 2 * count])
+    used = np.bincount(problem.cell, weights=hertz, minlength=cells) / problem.bandwidth_hz
+    return evaluate(problem, "ipopt", prune, hertz / np.maximum(used, 1)[problem.cell])
+
+
+def measure(clients: int, solver: str, seed: int) -> tuple[float, float, float, float | None]:
+    """Seconds (the best of three for small problems), peak MB, N·T, relative gap."""
+    problem = typical_problem(clients, seed)
+    seconds = []
+    for _ in range(3 if clients <= 1000 else 1):
+        begin = time.perf_counter()
+        found = ipopt(problem) if solver == "ipopt" else plan(problem, solver)
+        seconds.append(time.perf_counter() - begin)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return min(seconds), peak, found.total_s, found.relative_gap
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, nargs="+", default=[10, 100, 1000, 100_000])
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for clients in options.clients:
+            for solver in (name for name, largest in LARGEST.items() if clients <= largest):
+                tasks = [(clients, solver, seed) for seed in range(options.seeds)]
+                seconds, peaks, totals, gaps = zip(*pool.starmap(measure, tasks, chunksize=1), strict=True)
+                line = {
+                    "clients": clients,
+                    "cells": math.ceil(clients / 100),
+                    "solver": solver,
+                    "seconds": round(median(seconds), 5),
+                    "peak_mb": round(median(peaks)),
+                    "total_s": median(totals),
+                    "relative_gap": None if None in gaps else median(gaps),
+                }
+                print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Round times: what is planned is what is clocked where the plan is exact, and cells share their downlink."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from airtune import Scenario, load_scenario
+from airtune.costs.count import download_bytes, upload_bytes
+from airtune.costs.round_time import build_problem, clock_client, downlink_rates, uplink_rates
+from airtune.planning import ErrorPower, ErrorTable, evaluate
+from airtune.pruning.measured import CURVE_POINTS, MeasuredPath, measured_path
+from airtune.radio.channel import draw_channels
+
+EVERYONE = np.ones(4, dtype=bool)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Scenario:
+    return load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
+
+
+@pytest.fixture(scope="module", params=["width", "depth", "mixed"])
+def measured(tiny, request) -> MeasuredPath:
+    return measured_path(tiny.model_copy(update={"reduction": request.param}))
+
+
+@pytest.mark.parametrize("fading", ["per-round", "ergodic", "none"])
+def test_the_clock_agrees_with_the_plan(tiny, measured, fading):
+    """Exactly for the whole model; compute exactly everywhere; bits as well as a straight line fits them."""
+    scenario = tiny.model_copy(update={"radio": tiny.radio.model_copy(update={"fading": fading})})
+    curves, channels = measured.curves(), draw_channels(tiny, 1)
+    problem = build_problem(scenario, curves, channels, EVERYONE)
+    bandwidth = np.array([10e3, 20e3, 30e3, 40e3])
+    down = downlink_rates(scenario, channels, EVERYONE)
+    up = uplink_rates(scenario, channels, bandwidth)
+    path = measured.path
+    for rate in np.unique([path.snapped(prune) for prune in CURVE_POINTS]):
+        shape = path.reduction(float(rate)).shape(path.full)
+        planned = evaluate(problem, "fedit", np.full(4, rate), bandwidth)
+        for client, member in enumerate(scenario.members()):
+            bits = (8.0 * download_bytes(shape), 8.0 * upload_bytes(shape))
+            spent = clock_client(
+                shape,
+                [measured.work] * scenario.training.steps,
+                member.device.flops_per_s,
+                bits,
+                (down[client], up[client]),
+            )
+            full_bits = 8.0 * np.array([download_bytes(path.full), upload_bytes(path.full)])
+            slack = full_bits @ np.array(
+                [curves.download_bits.worst / down[client], curves.upload_bits.worst / up[client]]
+            )
+            slack = slack if rate > 0 else 0.0
+            assert abs(spent.total_s - planned.client_round_s[client]) <= slack + 1e-9 * spent.total_s
+            prunable = curves.flops.prunable * (1 - rate) + curves.flops.fixed
+            expected = prunable * scenario.training.steps / member.device.flops_per_s
+            assert spent.compute_s == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_clock_counts_every_step_as_it_was(measured):
+    shape, work = measured.path.full, measured.work
+    long = replace(work, length=2 * work.length)
+    one, other, both = (
+        clock_client(shape, steps, 1e9, (800.0, 1600.0), (8.0, 16.0))
+        for steps in ([work], [long], [work, long])
+    )
+    assert both.compute_s == pytest.approx(one.compute_s + other.compute_s)
+    assert other.compute_s > one.compute_s
+    assert (both.download_s, both.upload_s) == (100.0, 100.0)
+    assert both.total_s == both.download_s + both.compute_s + both.upload_s
+
+
+def test_participants_of_a_cell_share_its_downlink_equally(tiny):
+    channels = draw_channels(tiny, 1)
+    four = downlink_rates(tiny, channels, EVERYONE)
+    two = downlink_rates(tiny, channels, np.array([True, False, True, False]))
+    snr, cell = channels.downlink_snr_hz, tiny.cells[0].downlink
+    assert four == pytest.approx(cell / 4 * np.log2(1 + snr / (cell / 4)))
+    assert two == pytest.approx(cell / 2 * np.log2(1 + snr / (cell / 2)))
+    assert (two > four).all()
+
+
+def test_a_cell_s_downlink_is_not_its_neighbour_s(tiny):
+    fields = tiny.model_dump()
+    fields["cells"] = [{"id": "cell-0", "downlink": 1e6}, {"id": "south", "downlink": 2e6}]
+    fields["clients"] = [{**fields["clients"][0], "cell": "south", "count": 3}, fields["clients"][1]]
+    scenario = Scenario.model_validate(fields)
+    channels = draw_channels(scenario, 1)
+    rates = downlink_rates(scenario, channels, np.ones(5, dtype=bool))
+    share = np.array([2e6 / 3] * 3 + [1e6 / 2] * 2)
+    assert rates == pytest.approx(share * np.log2(1 + channels.downlink_snr_hz / share))
+
+
+def test_the_problem_is_the_scenario_s(tiny, measured):
+    curves, channels = measured.curves(), draw_channels(tiny, 2)
+    problem = build_problem(tiny, curves, channels, EVERYONE)
+    assert problem.ids == ("slow-0", "slow-1", "fast-0", "fast-1")
+    assert problem.bandwidth_hz.tolist() == [100e3]
+    assert problem.prune_max.tolist() == [tiny.prune_max] * 4
+    assert problem.memory.budget_bytes.tolist() == [64e6, 64e6, 512e6, 512e6]
+    assert problem.snr_hz.tolist() == channels.uplink_snr_hz.tolist()
+    assert isinstance(problem.rounds.error, ErrorTable)
+    power = tiny.convergence.model_copy(update={"exponent": 2.0})
+    changed = build_problem(tiny.model_copy(update={"convergence": power}), curves, channels, EVERYONE)
+    assert changed.rounds.error == ErrorPower(2.0)

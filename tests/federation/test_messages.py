@@ -1,0 +1,107 @@
+"""Messages: what goes in comes out, and a reply that is no update is refused."""
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from airtune import AirtuneError
+from airtune.costs.count import Workload
+from airtune.federation.messages import Assignment, Update, adapter_bytes
+from airtune.pruning.path import Reduction
+
+NAMES = st.text(min_size=1, max_size=20)
+MATRICES = npst.arrays(np.float32, npst.array_shapes(min_dims=2, max_dims=2, max_side=5))
+ADAPTERS = st.dictionaries(NAMES, MATRICES, max_size=4)
+POSITIVE = st.floats(min_value=1e-3, max_value=1e6)
+WORK = st.lists(st.builds(Workload, st.integers(1, 1000), POSITIVE, POSITIVE), min_size=1, max_size=5)
+
+
+def same(left: dict, right: dict) -> bool:
+    return left.keys() == right.keys() and all(
+        left[name].dtype == right[name].dtype and np.array_equal(left[name], right[name], equal_nan=True)
+        for name in left
+    )
+
+
+@st.composite
+def reductions(draw) -> Reduction:
+    layers = draw(st.integers(1, 6))
+    neurons = draw(npst.arrays(bool, (layers, draw(st.integers(1, 20)))))
+    groups = draw(npst.arrays(bool, (layers, draw(st.integers(1, 9)))))
+    return Reduction(neurons, groups, draw(st.integers(0, layers - 1)))
+
+
+@given(st.integers(1, 10**9), reductions(), ADAPTERS)
+def test_assignments_come_out_as_they_went_in(number, reduction, adapter):
+    found = Assignment.from_content(Assignment(number, reduction, adapter).to_content())
+    assert found.round_number == number
+    assert found.reduction.first_trained == reduction.first_trained
+    assert (found.reduction.neurons == reduction.neurons).all()
+    assert (found.reduction.groups == reduction.groups).all()
+    assert same(found.adapter, adapter)
+
+
+@given(ADAPTERS, st.floats(allow_nan=False, allow_infinity=False), WORK)
+def test_updates_come_out_as_they_went_in(adapter, loss, work):
+    found = Update.from_content(Update(adapter, loss, tuple(work)).to_content())
+    assert same(found.adapter, adapter)
+    assert found.loss == loss
+    assert found.work == tuple(work)
+
+
+@given(ADAPTERS)
+def test_the_air_carries_the_matrices_and_little_more(adapter):
+    content = Update(adapter, 1.0, (Workload(1, 1.0, 1.0),)).to_content()
+    values = sum(matrix.nbytes for matrix in adapter.values())
+    names = sum(len(name.encode()) for name in adapter)
+    assert 0 <= adapter_bytes(content) - values - names <= 128 * len(adapter)
+
+
+MATRIX = Array(np.ones((2, 2), dtype=np.float32))
+METRICS = {"loss": 1.0, "rows": [4], "length": [60.0], "labels": [8.0]}
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ({}, "not an update"),
+        ({"adapter": ArrayRecord({"a": MATRIX})}, "not an update"),
+        ({"metrics": MetricRecord(METRICS)}, "not an update"),
+        ({"metrics": MetricRecord(METRICS), "adapter": MetricRecord({})}, "not an update"),
+        ({"metrics": MetricRecord({"loss": 1.0})}, "not an update"),
+        ({"metrics": MetricRecord(METRICS | {"loss": [1.0, 2.0]})}, "not an update"),
+        ({"metrics": MetricRecord(METRICS | {"rows": 4})}, "not an update"),
+        ({"metrics": MetricRecord(METRICS | {"rows": [4, 4]})}, "not an update"),
+        ({"metrics": MetricRecord(METRICS | {"rows": [float("nan")]})}, "not an update"),
+        ({"metrics": MetricRecord(METRICS | {"rows": [float("inf")]})}, "not an update"),
+        ({"metrics": MetricRecord(METRICS | {"rows": [-1]})}, "a training step without rows"),
+        ({"metrics": MetricRecord(METRICS | {"length": [float("nan")]})}, "a training step without rows"),
+        ({"metrics": MetricRecord(METRICS | {"labels": [float("inf")]})}, "a training step without rows"),
+        ({"metrics": MetricRecord(METRICS | {"loss": float("nan")})}, "a training loss that is not finite"),
+    ],
+)
+def test_a_reply_that_is_no_update_is_refused(records, expected):
+    if "metrics" in records and expected != "not an update":
+        records = records | {"adapter": ArrayRecord({"a": MATRIX})}
+    elif "metrics" in records and len(records["metrics"]) == len(METRICS) and records["metrics"] != METRICS:
+        records = {"adapter": ArrayRecord({"a": MATRIX})} | records
+    with pytest.raises(AirtuneError, match=expected):
+        Update.from_content(RecordDict(records))
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        Array(np.ones((2, 2))),
+        Array(np.array([["a"]])),
+        Array("float32", (2, 2), "numpy.ndarray", b"no array at all"),
+        Array("float32", (2, 2), "numpy.ndarray", b""),
+    ],
+)
+def test_matrices_of_another_kind_are_refused(matrix):
+    content = RecordDict({"adapter": ArrayRecord({"a": matrix}), "metrics": MetricRecord(METRICS)})
+    with pytest.raises(AirtuneError, match="not an update"):
+        Update.from_content(content)

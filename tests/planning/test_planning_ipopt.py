@@ -1,0 +1,82 @@
+"""The joint optimum against IPOPT, which solves the same problem as one smooth program."""
+
+import math
+from collections.abc import Callable
+
+import casadi as ca
+import numpy as np
+import pytest
+
+from airtune.planning import ErrorPower, Plan, Problem, evaluate, plan
+
+OPTIONS = {
+    "print_time": False,
+    "ipopt.print_level": 0,
+    "ipopt.sb": "yes",
+    "ipopt.tol": 1e-10,
+    "ipopt.bound_relax_factor": 0.0,
+}
+
+
+def ipopt(problem: Problem, start: Plan) -> Plan:
+    """IPOPT's local optimum near `start`: over keep rates, shares of the cell, T, and q = 1 - penalty·E."""
+    count, cells = len(problem.ids), problem.cell
+    keep, share, error = ca.SX.sym("x", count), ca.SX.sym("y", count), ca.SX.sym("e", count)
+    time, left = ca.SX.sym("t"), ca.SX.sym("q")
+    whole = problem.bandwidth_hz[cells]
+    bandwidth = whole * ca.exp(share)
+    upload = (problem.fixed_bits + problem.payload_bits * keep) / (
+        bandwidth * ca.log1p(problem.snr_hz / bandwidth) / math.log(2)
+    )
+    busy = problem.fixed_s + problem.compute_s * keep
+    at_least_zero = [time - (busy + upload) / start.round_s]
+    for index in set(cells.tolist()):
+        at_least_zero.append(1 - sum(ca.exp(share[k]) for k in range(count) if cells[k] == index))
+    own = problem.errors or [None] * count
+    for k, curve in enumerate(curve or problem.rounds.error for curve in own):
+        if isinstance(curve, ErrorPower):
+            prune = 1 - keep[k]
+            at_least_zero.append(error[k] - (prune if curve.exponent == 1 else prune**curve.exponent))
+        else:
+            for slope, prune, value in zip(curve.slope, curve.prune, curve.error, strict=False):
+                at_least_zero.append(error[k] - value - slope * (1 - keep[k] - prune))
+    penalty = problem.rounds.penalty
+    at_least_zero.append(1 - penalty * ca.dot(ca.DM(problem.weight), error) - left)
+    program = {
+        "x": ca.vertcat(keep, share, error, time, left),
+        "f": ca.log(time) - ca.log(left),
+        "g": ca.vertcat(*at_least_zero),
+    }
+    ones = np.ones(count)
+    error_at_start = problem.error_at(start.prune)
+    begin_left = 1 - penalty * problem.weight @ error_at_start
+    found = ca.nlpsol("solver", "ipopt", program, OPTIONS)(
+        x0=np.concatenate(
+            [1 - start.prune, np.log(start.bandwidth_hz / whole + 1e-12), error_at_start, [1, begin_left]]
+        ),
+        lbx=np.concatenate([1 - problem.prune_max, -40 * ones, 0 * ones, [1e-9, 1e-12]]),
+        ubx=np.concatenate([1 - problem.prune_min, 0 * ones, 1e6 * ones, [1e9, 1]]),
+        lbg=0,
+    )["x"]
+    solution = np.array(found).ravel()
+    prune = np.clip(1 - solution[:count], problem.prune_min, problem.prune_max)
+    hertz = whole * np.exp(solution[count : 2 * count])
+    used = np.bincount(cells, weights=hertz, minlength=len(problem.bandwidth_hz)) / problem.bandwidth_hz
+    return evaluate(problem, "ipopt", prune, hertz / np.maximum(used, 1)[cells])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_joint_agrees_with_ipopt(hostile_problem: Callable[[int], Problem], seed: int) -> None:
+    problem = hostile_problem(seed)
+    ours = plan(problem)
+    if problem.rate != "shannon" or ours.total_s == 0:
+        pytest.skip("casadi has no exponential integral; a program at 0 s has no logarithm")
+    starts = [plan(problem, method) for method in ("jcpba", "joint")]
+    theirs = min((ipopt(problem, start) for start in starts), key=lambda found: found.total_s)
+    assert theirs.total_s >= ours.lower_bound_s * (1 - 1e-12)
+    assert theirs.total_s == pytest.approx(ours.total_s, rel=1e-5)
+
+
+def test_joint_agrees_with_ipopt_on_a_typical_cell(typical_problem: Callable[..., Problem]) -> None:
+    problem = typical_problem(30, seed=3, cells=2)
+    assert ipopt(problem, plan(problem, "jcpba")).total_s == pytest.approx(plan(problem).total_s, rel=1e-6)

@@ -1,0 +1,182 @@
+"""The joint optimum: its certificate, optimality conditions and symmetries."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from airtune.errors import InfeasibleError
+from airtune.planning import ErrorPower, ErrorTable, Memory, Problem, evaluate, plan
+from airtune.radio import rate
+
+SEEDS = range(4)
+
+
+def test_gap_is_reached_and_the_plan_is_feasible(hostile_problem: Callable[[int], Problem]) -> None:
+    for seed in SEEDS:
+        problem = hostile_problem(seed)
+        found = plan(problem)
+        assert 0 <= found.relative_gap <= 1e-6
+        assert found.lower_bound_s <= found.total_s
+        used = np.bincount(problem.cell, weights=found.bandwidth_hz, minlength=len(problem.bandwidth_hz))
+        assert (used <= problem.bandwidth_hz).all()
+        assert (found.prune >= problem.prune_min).all()
+        assert (found.prune <= problem.prune_max).all()
+        again = evaluate(problem, "joint", found.prune, found.bandwidth_hz)
+        assert again.total_s == found.total_s
+
+
+@pytest.mark.parametrize("gap", [0.5, 1e-2, 1e-4])
+def test_loose_bounds_are_still_bounds(hostile_problem: Callable[[int], Problem], gap: float) -> None:
+    for seed in SEEDS:
+        problem = hostile_problem(seed)
+        loose, tight = plan(problem, gap=gap), plan(problem, gap=1e-7)
+        assert loose.relative_gap <= gap
+        assert loose.lower_bound_s <= tight.total_s
+        assert tight.lower_bound_s <= loose.total_s
+
+
+def test_no_random_plan_beats_the_bound(hostile_problem: Callable[[int], Problem]) -> None:
+    rng = np.random.default_rng(0)
+    for seed in SEEDS:
+        problem = hostile_problem(seed)
+        best = plan(problem)
+        for spread in (0.001, 0.03, 0.3):
+            for _ in range(20):
+                prune = best.prune + spread * rng.normal(size=len(problem.ids))
+                prune = np.clip(prune, problem.prune_min, problem.prune_max)
+                hertz = (best.bandwidth_hz + 1e-9) * np.exp(spread * rng.normal(size=len(problem.ids)))
+                used = np.bincount(problem.cell, weights=hertz, minlength=len(problem.bandwidth_hz))
+                hertz *= (problem.bandwidth_hz / np.maximum(used, 1e-300))[problem.cell]
+                assert evaluate(problem, "random", prune, hertz).total_s >= best.lower_bound_s
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_two_clients_against_an_exhaustive_grid(typical_problem: Callable[..., Problem], seed: int) -> None:
+    problem = typical_problem(2, seed)
+    found = plan(problem)
+    prune = np.linspace(0, 0.9, 91)
+    share = np.linspace(0.02, 0.98, 97)[:, None, None]
+    hertz = np.stack(np.broadcast_arrays(share, 1 - share)) * problem.bandwidth_hz[0]
+    rates = rate(hertz, problem.snr_hz[:, None, None, None], "shannon")
+    pair = np.stack(np.broadcast_arrays(prune[:, None], prune[None, :]))[:, None]
+    wide = [values[:, None, None, None] for values in (
+        problem.fixed_s, problem.compute_s, problem.fixed_bits, problem.payload_bits, problem.weight
+    )]
+    fixed, compute, bits0, bits, weight = wide
+    time = (fixed + compute * (1 - pair) + (bits0 + bits * (1 - pair)) / rates).max(0)
+    total = time * 20 / np.maximum(1 - 0.8 * (weight * pair**2).sum(0), 1e-9)
+    assert found.lower_bound_s <= total.min()
+    assert total.min() <= found.total_s * 1.03
+
+
+@pytest.mark.parametrize("cells", [1, 3])
+@pytest.mark.parametrize("kind", ["shannon", "ergodic-rayleigh"])
+def test_kkt_conditions(typical_problem: Callable[..., Problem], cells: int, kind: str) -> None:
+    """At the optimum a hertz is worth the same to every client of a cell, and time what it costs."""
+    problem = replace(typical_problem(12, 5, cells), rate=kind)
+    found = plan(problem, gap=1e-9)
+    step = 1e-4
+
+    def keep(bandwidth: np.ndarray, deadline: float) -> np.ndarray:
+        rates = rate(bandwidth, problem.snr_hz, kind)
+        spare = rates * (deadline - problem.fixed_s) - problem.fixed_bits
+        return spare / (problem.payload_bits + rates * problem.compute_s)
+
+    hertz, time = found.bandwidth_hz, found.round_s
+    inner = (found.prune > 1e-6) & (found.prune < 0.9 - 1e-6)
+    assert inner.sum() > 6
+    harm = problem.weight * 2 * found.prune
+    worth = harm * (keep(hertz * (1 + step), time) - keep(hertz * (1 - step), time)) / (2 * step * hertz)
+    gained = harm * (keep(hertz, time * (1 + step)) - keep(hertz, time * (1 - step))) / (2 * step * time)
+    for cell in range(cells):
+        prices = worth[inner & (problem.cell == cell)]
+        assert prices == pytest.approx(np.full(len(prices), prices.mean()), rel=2e-3)
+    # Clients at prune_max give back bandwidth instead, at their cell's price.
+    price = np.array([worth[inner & (problem.cell == cell)].mean() for cell in problem.cell])
+    per_hertz = worth / harm
+    gained = np.where(inner, gained, price * gained / harm / per_hertz)
+    error = problem.weight @ found.prune**2
+    assert 1 / time == pytest.approx(0.8 * gained.sum() / (1 - 0.8 * error), rel=2e-3)
+    assert found.client_round_s == pytest.approx(np.full(12, time), rel=1e-6)
+
+
+def test_units_do_not_matter(hostile_problem: Callable[[int], Problem]) -> None:
+    problem = hostile_problem(1)
+    expected = plan(problem).total_s
+    kilobits = replace(
+        problem,
+        fixed_bits=problem.fixed_bits / 1e3,
+        payload_bits=problem.payload_bits / 1e3,
+        snr_hz=problem.snr_hz / 1e3,
+        bandwidth_hz=problem.bandwidth_hz / 1e3,
+    )
+    assert plan(kilobits).total_s == pytest.approx(expected, rel=2e-6)
+    minutes = replace(
+        problem,
+        fixed_s=problem.fixed_s / 60,
+        compute_s=problem.compute_s / 60,
+        fixed_bits=problem.fixed_bits / 60,
+        payload_bits=problem.payload_bits / 60,
+    )
+    assert 60 * plan(minutes).total_s == pytest.approx(expected, rel=2e-6)
+    halves = replace(problem, rounds=replace(problem.rounds, base=problem.rounds.base / 2))
+    assert 2 * plan(halves).total_s == pytest.approx(expected, rel=2e-6)
+
+
+def test_the_order_of_clients_does_not_matter(typical_problem: Callable[..., Problem]) -> None:
+    problem = typical_problem(9, 2, cells=2)
+    order = np.random.default_rng(0).permutation(9)
+    first = {
+        name: getattr(problem, name)[order]
+        for name in ("cell", "weight", "snr_hz", "fixed_s", "compute_s", "fixed_bits", "payload_bits")
+    }
+    shuffled = plan(replace(problem, ids=tuple(problem.ids[k] for k in order), **first), gap=1e-9)
+    direct = plan(problem, gap=1e-9)
+    assert shuffled.total_s == pytest.approx(direct.total_s, rel=1e-9)
+    assert shuffled.prune == pytest.approx(direct.prune[order], abs=1e-3)
+
+
+def test_a_fine_table_plans_like_its_power(typical_problem: Callable[..., Problem]) -> None:
+    grid = np.linspace(0, 1, 401)
+    smooth = plan(typical_problem(8, 1, error=ErrorPower(2.0)))
+    table = plan(typical_problem(8, 1, error=ErrorTable(grid, grid**2)))
+    assert table.total_s == pytest.approx(smooth.total_s, rel=1e-4)
+    assert table.total_s >= smooth.lower_bound_s
+
+
+def test_memory_is_a_floor_under_pruning(typical_problem: Callable[..., Problem]) -> None:
+    problem = typical_problem(6, 0)
+    ones = np.ones(6)
+    limited = replace(problem, memory=Memory(np.array([3.0, 9, 9, 9, 9, np.inf]), ones, 4 * ones))
+    assert limited.prune_floor() == pytest.approx([0.5, 0, 0, 0, 0, 0])
+    assert plan(limited).prune[0] >= 0.5
+    floor = replace(problem, prune_min=np.array([0.5, 0, 0, 0, 0, 0]))
+    assert plan(limited).total_s == pytest.approx(plan(floor).total_s, rel=2e-6)
+
+
+def test_too_little_memory_names_the_client(typical_problem: Callable[..., Problem]) -> None:
+    ones = np.ones(6)
+    budget = np.array([9.0, 9, 1.2, 9, 9, 9])
+    problem = replace(typical_problem(6, 0), memory=Memory(budget, ones, 4 * ones))
+    with pytest.raises(InfeasibleError, match=r"client c2: needs 1\.4 bytes .* has 1\.2"):
+        plan(problem)
+
+
+def test_a_target_out_of_reach_names_the_client(typical_problem: Callable[..., Problem]) -> None:
+    problem = typical_problem(4, 0)
+    floor = np.array([0.1, 0.1, 0.9, 0.1])
+    weight = np.array([0.1, 0.1, 0.7, 0.1])
+    problem = replace(
+        problem, prune_min=floor, weight=weight, rounds=replace(problem.rounds, penalty=2.0)
+    )
+    with pytest.raises(InfeasibleError, match=r"client c2: must be pruned by 0\.9 .* out of reach"):
+        plan(problem)
+
+
+def test_nothing_left_to_do_takes_no_time(typical_problem: Callable[..., Problem]) -> None:
+    problem = typical_problem(3, 0)
+    free = replace(problem, prune_max=np.ones(3), fixed_s=np.zeros(3), fixed_bits=np.zeros(3))
+    found = plan(free)
+    assert (found.total_s, found.relative_gap) == (0.0, 0.0)

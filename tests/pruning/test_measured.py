@@ -1,0 +1,127 @@
+"""The measured path in its file and in the cache."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from airtune import Scenario, load_scenario
+from airtune.pruning.measured import MeasuredPath, measured_path
+
+TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Scenario:
+    return load_scenario(TINY)
+
+
+@pytest.fixture(scope="module")
+def tiny_path(tiny) -> MeasuredPath:
+    return measured_path(tiny)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("AIRTUNE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def equal(left: MeasuredPath, right: MeasuredPath) -> bool:
+    arrays = ("neuron_order", "group_order", "kinds", "layers", "prune")
+    return (
+        (left.work, left.weight_bytes) == (right.work, right.weight_bytes)
+        and (left.error == right.error).all()
+        and (left.error_prune == right.error_prune).all()
+        and all((getattr(left.path, name) == getattr(right.path, name)).all() for name in arrays)
+        and left.path.full.widths("q_proj")[1].tolist() == right.path.full.widths("q_proj")[1].tolist()
+        and list(left.path.full.adapter_shapes()) == list(right.path.full.adapter_shapes())
+    )
+
+
+def test_a_path_is_read_as_it_was_written(tiny_path, tmp_path):
+    tiny_path.save(tmp_path / "new" / "path.npz")
+    assert equal(MeasuredPath.load(tmp_path / "new" / "path.npz"), tiny_path)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["path.npz"]
+
+
+def test_errors_are_measured_where_the_path_has_them(tiny_path):
+    measured = tiny_path
+    assert measured.error_prune[0] > 0
+    assert measured.error_prune[-1] == 1
+    assert all(measured.path.snapped(rate) == rate for rate in measured.error_prune)
+    assert np.isfinite(measured.error).all()
+    assert (measured.error > 0).all()
+    assert measured.curves().error_prune[0] == measured.curves().error[0] == 0
+
+
+def test_a_scenario_is_measured_once(tiny, cache, monkeypatch):
+    first = measured_path(tiny)
+    (file,) = (cache / "paths").iterdir()
+
+    def never(scenario):
+        raise AssertionError("measured a second time")
+
+    monkeypatch.setattr("airtune.pruning.measure.measure_path", never)
+    assert equal(measured_path(tiny), first)
+    # What the path does not depend on does not measure anew; what it depends on does.
+    same = {"method": "fedit", "rounds": 9, "prune_max": 0.5, "name": "other"}
+    measured_path(Scenario.model_validate(tiny.model_dump() | same))
+    for changes in ({"seed": 9}, {"reduction": "width"}, {"lora": {"rank": 2}}):
+        with pytest.raises(AssertionError, match="second time"):
+            measured_path(Scenario.model_validate(tiny.model_dump() | changes))
+    assert list((cache / "paths").iterdir()) == [file]
+
+
+def archive_of_other_things(file: Path) -> None:
+    np.savez(file, something=1)
+
+
+def half(file: Path) -> None:
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        archive_of_other_things,
+        half,
+        Path.unlink,
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(b"no archive"),
+        lambda file: file.write_bytes(b"PK\x03\x04"),
+        lambda file: np.save(file.open("wb"), np.ones(3)),
+    ],
+)
+def test_a_damaged_file_is_measured_anew(damage, tiny, tiny_path, cache, monkeypatch):
+    known, measurements = tiny_path, []
+
+    def measure(scenario):
+        measurements.append(scenario)
+        return known
+
+    monkeypatch.setattr("airtune.pruning.measure.measure_path", measure)
+    measured_path(tiny)
+    (file,) = (cache / "paths").iterdir()
+    damage(file)
+    with pytest.raises(ValueError, match="not a measured path"):
+        MeasuredPath.load(file)
+    assert equal(measured_path(tiny), known)
+    assert equal(measured_path(tiny), known)
+    assert measurements == [tiny, tiny]
+
+
+@pytest.mark.usefixtures("tiny_path")
+def test_planning_a_second_time_needs_no_torch():
+    code = (
+        "import sys, airtune;"
+        f"plan = airtune.plan(airtune.load_scenario({str(TINY)!r}));"
+        "assert plan.total_s > 0;"
+        "print([name for name in ('torch', 'transformers', 'flwr', 'peft') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

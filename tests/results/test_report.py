@@ -1,0 +1,246 @@
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from airtune.errors import InputError
+from airtune.results.events import append_events
+from airtune.results.report import write_report
+
+VOID = {"meta", "input", "br", "hr", "img", "link"}
+SECTIONS = ["loss", "timeline", "pruning", "bandwidth", "time", "bytes", "round-time", "clients", "scenario"]
+
+
+class Page(HTMLParser):
+    """What a browser would see: balance, headings, attributes, visible text, the figures' JSON."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self.scripts = "", []
+        self.feed(text)
+        self.close()
+        assert self.open == [], "unclosed elements"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif self.open and self.open[-1] != "style":
+            self.text += data
+
+    def find(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def figures(self) -> dict:
+        return json.loads(self.scripts[1])
+
+
+def write_run(directory: Path, events, scenario: str = "name: quickstart\n") -> Path:
+    append_events(directory / "events.jsonl", events)
+    (directory / "scenario.yaml").write_text(scenario, encoding="utf-8")
+    return directory
+
+
+def report(directory: Path, events, **parts) -> Page:
+    return Page(write_report(write_run(directory, events, **parts)).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, make_events) -> Page:
+    return report(tmp_path_factory.mktemp("run"), make_events())
+
+
+def test_the_page_has_every_section_with_chart_description_and_table(page):
+    assert [heading["id"] for heading in page.find("h2")] == SECTIONS
+    charts = [element for element in page.find("div") if element.get("role") == "img"]
+    assert [chart["id"] for chart in charts] == [f"{name}-chart" for name in SECTIONS[:-2]]
+    assert all(len(chart["aria-label"]) > 30 for chart in charts)
+    assert len(page.find("table")) == len(SECTIONS) - 1
+    assert len(page.find("details")) == len(SECTIONS)
+    assert set(page.figures) == set(SECTIONS[:-2])
+
+
+def test_the_page_has_landmarks_and_links_that_lead_somewhere(page):
+    for tag in ("header", "nav", "main", "footer", "h1"):
+        assert len(page.find(tag)) == 1
+    assert page.find("html")[0]["lang"] == "en"
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    links = [link["href"] for link in page.find("a")]
+    assert links[0] == "#main"
+    assert {link.removeprefix("#") for link in links} <= set(identifiers)
+    assert {label["for"] for label in page.find("label")} <= set(identifiers)
+
+
+def test_the_page_fetches_nothing(page):
+    for _, attributes in page.elements:
+        for name in ("src", "srcset", "action", "data", "poster"):
+            assert name not in attributes
+        assert (attributes.get("href") or "#").startswith("#")
+    policies = [meta["content"] for meta in page.find("meta") if "http-equiv" in meta]
+    assert policies[0].startswith("default-src 'none';")
+    assert "http" not in policies[0]
+
+
+def test_the_key_figures(page):
+    for part in (
+        "1.600 → 0.320",
+        "32 s",
+        "2.50×",
+        "1 min 20 s",
+        "11 kB",
+        "33 kB",
+        "22 TFLOP",
+        "4 of 4 rounds, finished",
+    ):
+        assert part in page.text
+
+
+def test_the_loss_chart_has_both_clocks(page):
+    run, equal = page.figures["loss"]["data"]
+    assert run["x"] == [0, 8, 16, 24, 32]
+    assert equal["x"] == [0, 20, 40, 60, 80]
+    assert run["y"] == equal["y"] == [1.6, 0.8, 0.53333, 0.4, 0.32]
+    assert run["line"]["dash"] != equal["line"]["dash"]
+
+
+def test_a_client_left_out_is_a_gap_and_time_of_its_own(page):
+    assert page.figures["pruning"]["data"][0]["z"] == [[0.25, 0.25, None, 0.25], [0.25] * 4, [0.25] * 4]
+    phases = {trace["name"]: trace["x"] for trace in page.figures["time"]["data"]}
+    assert phases["left out"] == [8, 0, 0]
+    assert phases["compute"] == [12, 16, 16]
+    assert [sum(times) for times in zip(*phases.values(), strict=True)] == [32, 32, 32]
+
+
+def test_the_reader_chooses_the_round(page):
+    assert page.find("input")[0] | {"type": "range", "min": "1", "max": "4"} == page.find("input")[0]
+    frames = page.figures["timeline"]["frames"]
+    assert len(frames) == 4
+    assert frames[2]["label"] == "Round 3: 8 s, planned 7.5 s"
+    assert frames[2]["planned"] == 7.5
+    assert frames[2]["x"] == [[0, 0.5, 0.5], [0, 4, 4], [0, 3, 3], [0, 0.5, 0.5], [8, 0, 0]]
+
+
+def test_every_colour_of_the_charts_is_in_both_palettes(page):
+    style = (Path(sys.modules[write_report.__module__].__file__).parent / "report.css").read_text(
+        encoding="utf-8"
+    )
+    light, dark = style.split("@media (prefers-color-scheme: dark)")
+    for name in set(re.findall(r"var\((--[\w-]+)\)", page.scripts[1] + style)):
+        assert f"{name}:" in light
+        assert f"{name}:" in dark
+
+
+def test_text_from_files_is_escaped(tmp_path, make_events):
+    name = "<script>alert(1)</script>&\"'$x"
+    events = make_events(clients=[name, "b"])
+    events[0] = events[0] | {
+        "scenario": name,
+        "method": name,
+        "machine": name,
+        "version": name,
+        "reduction": name,
+    }
+    events[1]["group_loss"] = {name: 1.0}
+    page = report(tmp_path, events, scenario=f"name: {name}\n</pre>")
+    assert page.find("h1")
+    assert len(page.scripts) == 3
+    assert page.text.count(name) >= 8
+    # Plotly reads tags in its labels, so the figures hold escaped text.
+    assert "<script>" not in json.dumps(page.figures)
+    assert "<" not in page.scripts[1]
+    assert "&lt;script&gt;" in page.figures["time"]["data"][0]["customdata"][0]
+
+
+def test_one_round_of_one_client_not_finished(tmp_path, make_events):
+    page = report(tmp_path, make_events(clients=["only"], rounds=1, ended=False))
+    assert "1 of 1 rounds, not finished" in page.text
+    assert page.find("input") == []
+    assert set(page.figures) == set(SECTIONS[:-2])
+
+
+def test_a_finished_run_that_was_resumed_is_finished(tmp_path, make_events):
+    page = report(tmp_path, [*make_events(), {"event": "resume", "round": 4}])
+    assert "4 of 4 rounds, finished" in page.text
+
+
+def test_no_round_yet(tmp_path, make_events):
+    page = report(tmp_path, make_events(rounds=0, ended=False))
+    assert "No round has finished yet." in page.text
+    assert page.figures == {}
+
+
+def test_a_round_without_any_client(tmp_path, make_events):
+    events = make_events(rounds=1)
+    events[1]["clients"] = []
+    page = report(tmp_path, events)
+    assert "pruning" not in page.figures
+    assert page.figures["timeline"]["data"][-1]["x"] == [8, 8, 8]
+
+
+def test_loss_by_group_where_it_was_measured(tmp_path, make_events):
+    events = make_events()
+    events[1]["group_loss"] = {"fast": 1.2, "slow": 1.9}
+    events[3]["group_loss"] = {"slow": 1.1}
+    page = report(tmp_path, events)
+    fast, slow = page.figures["group-loss"]["data"]
+    assert (fast["name"], fast["y"]) == ("fast", [1.2, None, None, None])
+    assert (slow["name"], slow["y"]) == ("slow", [1.9, None, 1.1, None])
+    assert fast["line"]["dash"] != slow["line"]["dash"]
+
+
+def test_a_hundred_clients(tmp_path, make_events):
+    page = report(tmp_path, make_events(clients=[f"phone-{index}" for index in range(100)], rounds=5))
+    assert len(page.figures["pruning"]["data"][0]["z"]) == 100
+    assert page.figures["timeline"]["layout"]["height"] < 2000
+
+
+def test_a_run_that_was_killed_while_writing(tmp_path, make_events):
+    write_run(tmp_path, make_events(ended=False))
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(b'{"event": "round", "rou')
+    assert "4 of 4 rounds, not finished" in write_report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_same_input_same_bytes_in_any_process(tmp_path, make_events):
+    path = write_report(write_run(tmp_path, make_events()))
+    first = path.read_bytes()
+    path.unlink()
+    code = "import sys; from airtune.results.report import write_report; write_report(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert path.read_bytes() == first
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "events.jsonl",
+        "report.html",
+        "scenario.yaml",
+    ]
+
+
+def test_what_is_missing_is_named(tmp_path, make_events):
+    with pytest.raises(InputError, match="no such folder"):
+        write_report(tmp_path / "missing")
+    with pytest.raises(InputError, match=r"events\.jsonl: found No such file"):
+        write_report(tmp_path)
+    (tmp_path / "events.jsonl").touch()
+    with pytest.raises(InputError, match="no start event"):
+        write_report(tmp_path)
+    append_events(tmp_path / "events.jsonl", make_events())
+    with pytest.raises(InputError, match=r"scenario\.yaml: found FileNotFoundError"):
+        write_report(tmp_path)
+    (tmp_path / "scenario.yaml").write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"scenario\.yaml: found UnicodeDecodeError"):
+        write_report(tmp_path)

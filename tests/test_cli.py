@@ -1,0 +1,330 @@
+"""The command line: what it prints, its exit codes, and one line for every mistake."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airtune import Plan, __version__, load_scenario
+from airtune.cli import main
+from airtune.federation.folder import RunFolder
+
+TINY = Path(__file__).parents[1] / "examples" / "tiny.yaml"
+
+
+def client(name: str, **changes: object) -> dict:
+    return {
+        "id": name,
+        "cell": "cell-0",
+        "weight": 0.5,
+        "snr_hz": 1e8,
+        "fixed_s": 1.0,
+        "compute_s": 20.0,
+        "fixed_bits": 1e6,
+        "payload_bits": 4e7,
+        "prune_min": 0.0,
+        "prune_max": 0.9,
+    } | changes
+
+
+def problem(*clients: dict) -> str:
+    return json.dumps(
+        {
+            "schema": "airtune-problem/1",
+            "cells": [{"id": "cell-0", "bandwidth_hz": 1e7}],
+            "rounds": {"base": 20, "penalty": 0.8, "error": {"kind": "power", "exponent": 2}},
+            "clients": clients or [client("slow", compute_s=80.0), client("fast")],
+        }
+    )
+
+
+@pytest.fixture
+def airtune(monkeypatch, capsys, tmp_path):
+    """`airtune("plan", "problem.json")` in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["airtune", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def refused(airtune, tmp_path):
+    """The one line of a mistake; nothing may be left behind by it."""
+
+    def call(*arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        code, _, error = airtune(*arguments)
+        assert code == 2
+        assert error.startswith("airtune: ")
+        assert error.endswith("\n")
+        assert error[:-1].isprintable()
+        assert "Traceback" not in error
+        assert sorted(tmp_path.rglob("*")) == before
+        return error
+
+    return call
+
+
+# -- Version, help, usage -----------------------------------------------------------------------------
+
+
+def test_version(airtune):
+    assert airtune("version") == (0, f"{__version__}\n", "")
+
+
+def test_help_lists_the_commands(airtune):
+    code, output, _ = airtune("--help")
+    assert code == 0
+    for command in ("init", "fetch", "plan", "run", "report", "version"):
+        assert command in output
+        code, text, _ = airtune(command, "--help")
+        assert code == 0
+        assert "Usage: airtune " + command in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nothing"], "No such command"),
+        (["--nothing"], "No such option"),
+        (["plan"], "Missing argument"),
+        (["plan", "a.json", "--nothing"], "No such option"),
+        (["run", "a.yaml", "--rounds", "six"], "not a valid integer"),
+        (["run", "a.yaml", "b.yaml"], "unexpected extra argument"),
+    ],
+)
+def test_wrong_usage(arguments, expected, airtune, tmp_path):
+    code, _, error = airtune(*arguments)
+    assert code == 2
+    assert expected in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_arguments_show_help(airtune):
+    code, output, _ = airtune()
+    assert code == 2
+    assert "Usage: airtune" in output
+
+
+# -- init ---------------------------------------------------------------------------------------------
+
+
+def test_init_writes_a_scenario_once(airtune, refused, tmp_path):
+    code, output, _ = airtune("init")
+    assert code == 0
+    assert "airtune run scenario.yaml" in output
+    text = (tmp_path / "scenario.yaml").read_text()
+    assert load_scenario(tmp_path / "scenario.yaml").name == "scenario"
+    assert "scenario.yaml: File exists" in refused("init")
+    assert (tmp_path / "scenario.yaml").read_text() == text
+    assert "no/such/folder.yaml" in refused("init", "no/such/folder.yaml")
+    assert airtune("init", "other.yaml")[0] == 0
+
+
+# -- plan ---------------------------------------------------------------------------------------------
+
+
+def test_plan_prints_a_table(airtune, tmp_path):
+    (tmp_path / "problem.json").write_text(problem())
+    code, output, error = airtune("plan", "problem.json")
+    assert (code, error) == (0, "")
+    for text in ("client", "pruning rate", "slow", "fast", "MHz", "joint: ", "no plan needs less than"):
+        assert text in output
+    assert [path.name for path in tmp_path.iterdir()] == ["problem.json"]
+
+
+def test_plan_prints_and_writes_json(airtune, tmp_path):
+    (tmp_path / "problem.json").write_text(problem())
+    code, output, error = airtune("plan", "problem.json", "--json", "--out", "plan.json", "--method", "jcpba")
+    assert (code, error) == (0, "")
+    assert json.loads(output)["schema"] == "airtune-plan/1"
+    assert (tmp_path / "plan.json").read_text() == output
+    assert Plan.from_json(output).method == "jcpba"
+
+
+def test_plan_of_a_scenario(airtune):
+    code, output, error = airtune("plan", TINY, "--json")
+    assert (code, error) == (0, "")
+    assert Plan.from_json(output).ids == ("slow-0", "slow-1", "fast-0", "fast-1")
+
+
+def test_plan_names_those_who_are_left_out(airtune, tmp_path):
+    (tmp_path / "problem.json").write_text(problem())
+    code, output, _ = airtune("plan", "problem.json", "--method", "drop-slowest")
+    assert code == 0
+    assert "left out" in output
+
+
+def test_plan_shows_any_id_as_it_is(airtune, tmp_path):
+    (tmp_path / "problem.json").write_text(problem(client("[red]a[/red]"), client("[/b] ü 漢")))
+    code, output, error = airtune("plan", "problem.json")
+    assert (code, error) == (0, "")
+    assert "[red]a[/red]" in output
+    assert "[/b] ü 漢" in output
+
+
+def test_plan_of_an_impossible_problem_names_the_client(refused, tmp_path):
+    memory = {"budget_bytes": 1.0, "fixed_bytes": 2.0, "prunable_bytes": 1.0}
+    (tmp_path / "problem.json").write_text(problem(client("roomy"), client("tight", memory=memory)))
+    assert "airtune: infeasible: client tight: " in refused("plan", "problem.json", "--out", "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("problem.json", None, "problem.json: found "),
+        ("problem.json", "{", "problem.json: found "),
+        ("problem.json", "{}", "problem.json: schema: found nothing"),
+        ("problem.json", problem(client("a", weight="x"), client("b")), "clients.0.weight: found 'x'"),
+        ("scenario.yaml", None, "scenario.yaml: found No such file or directory"),
+        ("scenario.yaml", "a: [", "scenario.yaml: line 1, column 5: found"),
+        ("scenario.yaml", "clients: []", "scenario.yaml: clients: found an empty list"),
+        ("scenario.yaml", "? - a\n- b", "scenario.yaml: line"),
+    ],
+)
+def test_plan_of_a_wrong_file(name, text, expected, refused, tmp_path):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    assert expected in refused("plan", name, "--out", "plan.json")
+
+
+def test_plan_that_cannot_be_written(refused, tmp_path):
+    (tmp_path / "problem.json").write_text(problem())
+    assert "no/plan.json: found No such file" in refused("plan", "problem.json", "--out", "no/plan.json")
+    assert "--method: found 'best', expected one of joint" in refused(
+        "plan", "problem.json", "--method", "best"
+    )
+
+
+# -- run and report -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A finished run of the tiny scenario, one round."""
+    from airtune.api import run
+
+    return run(load_scenario(TINY, rounds=1), tmp_path_factory.mktemp("cli") / "run")
+
+
+def test_run_tells_how_it_goes_and_where_the_results_are(airtune, tmp_path):
+    code, output, error = airtune("run", TINY, "--rounds", 1, "--method", "fedit", "--out", "results")
+    assert (code, error) == (0, "")
+    for text in ("fedit, 1 rounds; test loss before", "round 1/1: test loss", "test loss", "bytes up"):
+        assert text in output
+    assert "adapter: results/adapter" in output
+    assert "report:  results/report.html" in output
+    summary = json.loads((tmp_path / "results" / "summary.json").read_text())
+    assert (summary["method"], summary["rounds"]) == ("fedit", 1)
+
+
+def test_run_finds_a_new_folder_each_time(airtune, tmp_path):
+    for _ in range(2):
+        assert airtune("run", TINY, "--rounds", 1)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["tiny-joint", "tiny-joint-2"]
+
+
+def test_a_folder_s_name_is_no_markup(airtune):
+    code, output, _ = airtune("run", TINY, "--rounds", 1, "--out", "[bold]x[/nothing]")
+    assert code == 0
+    assert "adapter: [bold]x[/nothing]/adapter" in output
+
+
+def test_a_finished_run_says_so(airtune, folder):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    code, output, _ = airtune("run", TINY, "--rounds", 1, "--out", folder, "--resume")
+    assert code == 0
+    assert "this run has already finished" in output
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_runs_that_cannot_begin(refused, tmp_path, folder):
+    assert "missing.yaml: found No such file" in refused("run", "missing.yaml")
+    assert "task.name: found 'chess'" in refused("run", TINY, "--task", "chess", "--out", "results")
+    assert "rounds: found 0, expected at least 1" in refused("run", TINY, "--rounds", 0, "--out", "results")
+    assert "method: found 'best'" in refused("run", TINY, "--method", "best", "--out", "results")
+    assert "/missing: found nothing" in refused("run", TINY, "--data", "missing", "--out", "results")
+    assert "--resume: found no --out" in refused("run", TINY, "--resume")
+    assert "not empty; go on with --resume" in refused("run", TINY, "--out", folder)
+    assert "rounds: found another value" in refused("run", TINY, "--out", folder, "--resume")
+    (tmp_path / "file").touch()
+    assert "expected a folder to write to" in refused("run", TINY, "--out", "file")
+    with RunFolder(folder).lock():
+        error = refused("run", TINY, "--rounds", 1, "--out", folder, "--resume")
+    assert "another process is running here" in error
+
+
+def test_unusable_data_and_models(refused, tmp_path):
+    (tmp_path / "data.jsonl").write_text('{"prompt": "a"}\n')
+    assert "data.jsonl: line 1, response: found nothing" in refused(
+        "run", TINY, "--data", "data.jsonl", "--out", "results"
+    )
+    (tmp_path / "model").mkdir()
+    scenario = TINY.read_text().replace("{name: tiny}", "{name: ./model}")
+    (tmp_path / "tiny.yaml").write_text(scenario)
+    shutil.copy(TINY.with_name("tiny.jsonl"), tmp_path)
+    assert "model.name: found " in refused("run", "tiny.yaml", "--out", "results")
+
+
+def test_ctrl_c_ends_with_a_line_and_can_be_resumed(airtune, monkeypatch, tmp_path):
+    from airtune.results.terminal import RunProgress
+
+    def interrupt(self, event):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunProgress, "on_round", interrupt)
+        code, _, error = airtune("run", TINY, "--rounds", 2, "--out", "results")
+    assert code == 130
+    assert error.strip() == "airtune: interrupted"
+    assert not (tmp_path / "results" / "summary.json").exists()
+    code, output, _ = airtune("run", TINY, "--rounds", 2, "--out", "results", "--resume")
+    assert code == 0
+    assert "2 of 2" in output
+    assert "round 1/2: test loss" not in output
+
+
+def test_report_of_a_run(airtune, folder):
+    code, output, error = airtune("report", folder)
+    assert (code, error) == (0, "")
+    assert output.strip() == str(folder / "report.html")
+
+
+def test_report_of_no_run(refused, tmp_path):
+    assert "missing: found no such folder" in refused("report", "missing")
+    (tmp_path / "empty").mkdir()
+    assert "events.jsonl: found No such file" in refused("report", "empty")
+
+
+# -- What is loaded -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["plan", "problem.json"], ["init"]])
+def test_light_commands_load_no_heavy_library(arguments, tmp_path):
+    (tmp_path / "problem.json").write_text(problem())
+    code = (
+        "import atexit, sys\n"
+        "heavy = ('torch', 'transformers', 'flwr', 'peft')\n"
+        "atexit.register(lambda: print('loaded', [name for name in heavy if name in sys.modules]))\n"
+        "from airtune.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("loaded []\n")
