@@ -14,7 +14,7 @@ from typing import Any
 
 from airtune import load_scenario, run
 from airtune.results.events import EVENTS_FILE, read_events, round_events
-from airtune.scenario import dump_scenario, parse_scenario
+from airtune.scenario_file import dump_scenario, parse_scenario
 
 # method, reduction, largest pruning rate, exponent of an assumed error (None: measured)
 RUNS: list[tuple[str, str, float, float | None]] = [

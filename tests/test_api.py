@@ -84,7 +84,7 @@ def test_an_impossible_problem_names_the_client():
 
 def test_a_scenario_whose_model_fits_nowhere_names_the_client():
     text = TINY.read_text().replace("memory: 64 MB", "memory: 64 kB")
-    from airtune.scenario import parse_scenario
+    from airtune.scenario_file import parse_scenario
 
     scenario = parse_scenario(text, folder=TINY.parent)
     with pytest.raises(airtune.InfeasibleError, match="client slow-0"):

@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 from airtune.devices import CATALOGUE
 from airtune.errors import InputError
 from airtune.methods import METHODS
-from airtune.scenario import (
-    PROJECTIONS,
-    TASKS,
-    Scenario,
-    dump_scenario,
-    load_scenario,
-    parse_scenario,
-)
+from airtune.scenario import PROJECTIONS, TASKS, Scenario
+from airtune.scenario_file import dump_scenario, load_scenario, parse_scenario
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MINIMAL = {"clients": [{"id": "a", "device": "jetson-nano", "distance": 300}]}

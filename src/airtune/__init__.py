@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from airtune.api import plan, run
     from airtune.errors import AirtuneError, InfeasibleError, InputError
     from airtune.planning import Plan, Problem
-    from airtune.scenario import Scenario, load_scenario
+    from airtune.scenario import Scenario
+    from airtune.scenario_file import load_scenario
 
 __all__ = [
     "AirtuneError",
@@ -35,7 +36,7 @@ _HOME = {
     "Plan": "planning",
     "Problem": "planning",
     "Scenario": "scenario",
-    "load_scenario": "scenario",
+    "load_scenario": "scenario_file",
     "plan": "api",
     "run": "api",
 }

@@ -1,18 +1,11 @@
 """The library's two verbs: plan and run."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from airtune.methods import METHODS
 from airtune.observer import Observer
 from airtune.planning import Plan, Problem
 from airtune.scenario import Scenario
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 
 def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) -> Plan:
@@ -33,23 +26,14 @@ def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) 
         >>> chosen.total_s, chosen.prune, chosen.bandwidth_hz
     """
     rule = METHODS[method]
-    if isinstance(problem, Scenario):
-        problem, participates = first_round_problem(problem, method)
-    else:
-        participates = rule.select(problem)
-    return rule.plan(problem, participates, gap)
-
-
-def first_round_problem(scenario: Scenario, method: str) -> tuple[Problem, npt.NDArray[np.bool_]]:
-    """The problem of a scenario's first round, and who takes part under `method`."""
-    from airtune.costs.round_time import build_problem
+    if isinstance(problem, Problem):
+        return rule.plan(problem, rule.select(problem), gap)
     from airtune.federation.setting import make_setting
     from airtune.pruning.measured import measured_path
     from airtune.radio.channel import draw_channels
 
-    setting = make_setting(scenario.model_copy(update={"method": method}), measured_path(scenario))
-    channels = draw_channels(scenario, 1)
-    return build_problem(scenario, setting.curves, channels, setting.participates), setting.participates
+    scenario = problem.model_copy(update={"method": method})
+    return make_setting(scenario, measured_path(scenario)).plan(draw_channels(scenario, 1), gap=gap)
 
 
 def run(

@@ -68,7 +68,8 @@ def plan(
     from airtune import api
     from airtune.files import write_whole
     from airtune.planning import Problem
-    from airtune.scenario import known_method, load_scenario
+    from airtune.scenario import known_method
+    from airtune.scenario_file import load_scenario
 
     try:
         known_method(method)
@@ -106,7 +107,7 @@ def run(
 ) -> None:
     """Fine-tune over simulated wireless clients, and report."""
     from airtune.results.terminal import RunProgress, print_run
-    from airtune.scenario import load_scenario
+    from airtune.scenario_file import load_scenario
 
     chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds)
     if resume and out is None:

@@ -1,27 +1,23 @@
-"""What the user writes: who takes part, where, with which model, data and method. YAML, validated."""
+"""What the user writes: who takes part, where, with which model, data and method. Read by `scenario_file`."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from airtune.devices import CATALOGUE, Device
-from airtune.errors import InputError, words
-from airtune.plain_yaml import read_plain_yaml
+from airtune.errors import words
+from airtune.misfits import MisfitError
 from airtune.quantities import (
     BitRate,
     Decibel,
@@ -64,14 +60,6 @@ Label = Annotated[str | int, BeforeValidator(_label)]
 Place = Annotated[str, AfterValidator(_place)]
 Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-
-
-class _MisfitError(ValueError):
-    """Fields that do not fit together: the one to change, what it is now, and what it should be."""
-
-    def __init__(self, field: str, found: object, expected: str) -> None:
-        super().__init__(expected)
-        self.field, self.found = field, found
 
 
 class _Part(BaseModel):
@@ -139,12 +127,12 @@ class ClientGroup(_Part):
     @model_validator(mode="after")
     def _placed(self) -> "ClientGroup":
         if self.distance is None and self.link is None:
-            raise _MisfitError("distance", None, "a distance, or a link instead")
+            raise MisfitError("distance", None, "a distance, or a link instead")
         if self.distance is not None and self.link is not None:
-            raise _MisfitError("link", self.link, "no link where there is a distance")
+            raise MisfitError("link", self.link, "no link where there is a distance")
         if isinstance(self.distance, tuple) and self.distance[0] > self.distance[1]:
             found = words(f"{self.distance[0]:g} m to {self.distance[1]:g} m")
-            raise _MisfitError("distance", found, "a range from near to far")
+            raise MisfitError("distance", found, "a range from near to far")
         return self
 
     def ids(self) -> list[str]:
@@ -170,7 +158,7 @@ class Lora(_Part):
     @classmethod
     def _once(cls, projections: tuple[str, ...]) -> tuple[str, ...]:
         if repeated := _repeated(projections):
-            raise _MisfitError("", words(f"{repeated} twice"), "each projection once")
+            raise MisfitError("", words(f"{repeated} twice"), "each projection once")
         return projections
 
 
@@ -253,17 +241,17 @@ class Scenario(_Part):
         clients = [identifier for group in self.clients for identifier in group.ids()]
         for field, ids in (("cells", cells), ("clients", clients)):
             if repeated := _repeated(ids):
-                raise _MisfitError(field, words(f"the id {repeated} twice"), "ids of their own")
+                raise MisfitError(field, words(f"the id {repeated} twice"), "ids of their own")
         given = sum(group.count * (group.share or 0.0) for group in self.clients)
         everyone = all(group.share is not None for group in self.clients)
         if (everyone and abs(given - 1) > 1e-6) or (not everyone and given >= 1):
             expected = "shares that sum to 1" if everyone else "less than 1, as some clients have no share"
-            raise _MisfitError("clients", words(f"shares that sum to {given:.6g}"), expected)
+            raise MisfitError("clients", words(f"shares that sum to {given:.6g}"), expected)
         for number, group in enumerate(self.clients):
             if group.cell not in cells:
-                raise _MisfitError(f"clients.{number}.cell", group.cell, f"one of {', '.join(cells)}")
+                raise MisfitError(f"clients.{number}.cell", group.cell, f"one of {', '.join(cells)}")
             if self.partition.kind == "labels" and group.labels is None:
-                raise _MisfitError(f"clients.{number}.labels", None, "labels, as partition.kind is labels")
+                raise MisfitError(f"clients.{number}.labels", None, "labels, as partition.kind is labels")
         return self
 
     def members(self) -> list[Client]:
@@ -312,118 +300,3 @@ def known_method(method: str) -> str:
 def _repeated(names: Sequence[str]) -> str | None:
     """The first name that is there more than once."""
     return next((name for name, count in Counter(names).items() if count > 1), None)
-
-
-def load_scenario(path: str | Path, **changes: Any) -> Scenario:
-    """Read and check a scenario file.
-
-    Args:
-        path: YAML file.
-        changes: fields that replace the file's, as the command line gives them; `task="gsm8k"` and
-            `data="folder"` reach into `task`.
-
-    Raises:
-        InputError: the file cannot be read, is not YAML, or a field is wrong.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        found = words(getattr(error, "strerror", None) or "bytes that are not UTF-8")
-        raise InputError(path, "", found, "a readable YAML file in UTF-8") from error
-    if changes.get("data") is not None:
-        changes["data"] = os.path.abspath(changes["data"])
-    return parse_scenario(text, str(path), Path(path).parent, **changes)
-
-
-def parse_scenario(text: str, file: str = "scenario", folder: Path = Path(), **changes: Any) -> Scenario:
-    """`load_scenario` for text at hand; `file` names it in errors, data paths in it start at `folder`."""
-    fields = read_plain_yaml(text, file)
-    if not isinstance(fields, dict):
-        raise InputError(file, "", _shown(fields), "a mapping of fields")
-    task_changes = {"name": changes.pop("task", None), "data": changes.pop("data", None)}
-    fields |= {key: value for key, value in changes.items() if value is not None}
-    task_changes = {key: value for key, value in task_changes.items() if value is not None}
-    if task_changes and isinstance(fields.setdefault("task", {}), dict):
-        fields["task"] = fields["task"] | task_changes
-    try:
-        scenario = Scenario.model_validate(fields)
-    except ValidationError as error:
-        raise _first_error(file, error) from error
-    data = scenario.task.data
-    if not data:
-        return scenario
-    try:
-        place = os.path.abspath(folder / os.path.expanduser(data))
-    except ValueError as error:
-        raise InputError(file, "task.data", data, "a path") from error
-    task = scenario.task.model_copy(update={"data": place})
-    return scenario.model_copy(update={"task": task})
-
-
-def dump_scenario(scenario: Scenario) -> str:
-    """The resolved scenario as YAML: every default spelled out, SI units, loads to the same scenario."""
-    # ASCII with escapes: PyYAML writes some line separators of Unicode so that they read as others.
-    return yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False)
-
-
-# What pydantic expects, in the user's words, by the type of its error.
-_EXPECTED = {
-    "missing": "a value",
-    "extra_forbidden": "a field of the scenario (airtune init lists them)",
-    "model_type": "a mapping of fields",
-    "tuple_type": "a list",
-    "too_short": "at least {min_length}",
-    "int_type": "a whole number",
-    "string_type": "text",
-    "string_unicode": "text in Unicode",
-    "literal_error": "{expected}",
-    "greater_than": "above {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than_equal": "at most {le}",
-}
-
-
-def _first_error(file: str, error: ValidationError) -> InputError:
-    """The first problem in the user's words: pydantic's places and messages, with the value found."""
-    # A union reports every branch that fails; the deepest of its places is the one the user meant.
-    problems = error.errors()
-    begin = _words_of(problems[0])
-    first = max(
-        (item for item in problems if _words_of(item)[: len(begin)] == begin),
-        key=lambda item: len(item["loc"]),
-    )
-    kind, context, place = first["type"], first.get("ctx", {}), _words_of(first)
-    found = words("an unknown field") if kind == "extra_forbidden" else _shown(first["input"])
-    if kind == "missing":
-        found = _shown(None)
-    if kind != "value_error":
-        return InputError(file, ".".join(place), found, _EXPECTED.get(kind, first["msg"]).format(**context))
-    misfit = context["error"]
-    if isinstance(misfit, _MisfitError):
-        place, found = [*place, *filter(None, [misfit.field])], _shown(misfit.found)
-    return InputError(file, ".".join(place), found, str(misfit))
-
-
-def _words_of(problem: Any) -> list[str]:
-    """A problem's place without the pieces that name a branch of a union rather than a field."""
-    place = [str(word) for word in problem["loc"]]
-    if problem["type"] == "extra_forbidden":  # the last word is the user's, whatever it looks like
-        last = place.pop()
-        last = last if re.fullmatch(r"[\w.-]{1,64}", last) else repr(last[:64])
-        return [*_without_branches(place), last]
-    return _without_branches(place)
-
-
-def _without_branches(place: list[str]) -> list[str]:
-    return [word for word in place if word not in ("str", "int", "float", "CustomDevice") and "[" not in word]
-
-
-def _shown(value: object) -> object:
-    """A value as an error shows it: in the words of YAML, not of Python."""
-    if value is None:
-        return words("nothing")
-    if isinstance(value, bool):
-        return words(str(value).lower())
-    if isinstance(value, list | tuple):
-        return words("a list" if value else "an empty list")
-    return words("a mapping") if isinstance(value, dict) else value

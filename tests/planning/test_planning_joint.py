@@ -61,9 +61,16 @@ def test_two_clients_against_an_exhaustive_grid(typical_problem: Callable[..., P
     hertz = np.stack(np.broadcast_arrays(share, 1 - share)) * problem.bandwidth_hz[0]
     rates = rate(hertz, problem.snr_hz[:, None, None, None], "shannon")
     pair = np.stack(np.broadcast_arrays(prune[:, None], prune[None, :]))[:, None]
-    wide = [values[:, None, None, None] for values in (
-        problem.fixed_s, problem.compute_s, problem.fixed_bits, problem.payload_bits, problem.weight
-    )]
+    wide = [
+        values[:, None, None, None]
+        for values in (
+            problem.fixed_s,
+            problem.compute_s,
+            problem.fixed_bits,
+            problem.payload_bits,
+            problem.weight,
+        )
+    ]
     fixed, compute, bits0, bits, weight = wide
     time = (fixed + compute * (1 - pair) + (bits0 + bits * (1 - pair)) / rates).max(0)
     total = time * 20 / np.maximum(1 - 0.8 * (weight * pair**2).sum(0), 1e-9)
@@ -168,9 +175,7 @@ def test_a_target_out_of_reach_names_the_client(typical_problem: Callable[..., P
     problem = typical_problem(4, 0)
     floor = np.array([0.1, 0.1, 0.9, 0.1])
     weight = np.array([0.1, 0.1, 0.7, 0.1])
-    problem = replace(
-        problem, prune_min=floor, weight=weight, rounds=replace(problem.rounds, penalty=2.0)
-    )
+    problem = replace(problem, prune_min=floor, weight=weight, rounds=replace(problem.rounds, penalty=2.0))
     with pytest.raises(InfeasibleError, match=r"client c2: must be pruned by 0\.9 .* out of reach"):
         plan(problem)
 

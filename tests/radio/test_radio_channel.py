@@ -6,7 +6,8 @@ import pytest
 from airtune.errors import InputError
 from airtune.radio import ergodic_rate, shannon_rate
 from airtune.radio.channel import draw_channels
-from airtune.scenario import Scenario, parse_scenario
+from airtune.scenario import Scenario
+from airtune.scenario_file import parse_scenario
 
 
 def scenario(

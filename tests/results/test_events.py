@@ -79,9 +79,9 @@ def test_a_number_that_is_none_is_not_written(tmp_path, make_events, value):
         (b"{}", "event"),
         (b'{"event": "stop"}', "'start', 'round', 'resume', 'end'"),
         (b'{"event": "resume"}', "line 3: round: found nothing"),
-        (b'{"event": "resume", "round": "2"}', "line 3: round: found '2', expected a valid integer"),
+        (b'{"event": "resume", "round": "2"}', "line 3: round: found '2', expected a whole number"),
         (b'{"event": "resume", "round": 0}', "line 3: round: found 0"),
-        (b'{"event": "resume", "round": true}', "line 3: round: found True"),
+        (b'{"event": "resume", "round": true}', "line 3: round: found true"),
     ],
 )
 def test_a_broken_line_in_the_middle_is_named(tmp_path, make_events, line, expected):

@@ -10,7 +10,8 @@ from airtune.learning.local_data import round_batches
 from airtune.learning.models import load_base
 from airtune.learning.training import train as train_locally
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape, read_adapter
-from airtune.scenario import Scenario, parse_scenario
+from airtune.scenario import Scenario
+from airtune.scenario_file import parse_scenario
 
 app = ClientApp()
 

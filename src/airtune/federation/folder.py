@@ -18,7 +18,8 @@ from airtune.pruning.measured import MeasuredPath, measured_path
 from airtune.results.events import EVENTS_FILE, append_events, read_events, summarise
 from airtune.results.events import start_event as first_start_event
 from airtune.results.report import write_report
-from airtune.scenario import Lora, Scenario, dump_scenario, load_scenario
+from airtune.scenario import Lora, Scenario
+from airtune.scenario_file import dump_scenario, load_scenario
 
 SCENARIO, PATH, PLANS, SUMMARY, ADAPTER = "scenario.yaml", "path.npz", "plans", "summary.json", "adapter"
 LOCK = ".lock"

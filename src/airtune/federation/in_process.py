@@ -10,7 +10,8 @@ from airtune.federation.folder import RunFolder
 from airtune.federation.grid import RUN_ID, InProcessGrid
 from airtune.federation.server_app import server_app
 from airtune.observer import Observer
-from airtune.scenario import Scenario, dump_scenario
+from airtune.scenario import Scenario
+from airtune.scenario_file import dump_scenario
 
 
 def run_in_process(scenario: Scenario, directory: Path, resume: bool, observer: Observer) -> None:

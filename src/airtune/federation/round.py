@@ -15,7 +15,7 @@ from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.federation.setting import Setting
 from airtune.planning import Plan
 from airtune.pruning.adapters import Adapter, check_update, slice_adapter
-from airtune.radio.channel import draw_channels
+from airtune.radio.channel import Channels, draw_channels
 
 POLL_S = 0.2  # how often a grid of separate processes is asked for replies
 
@@ -110,6 +110,19 @@ def play_round(
     ]
     merged = setting.method.aggregate(adapter, path.full, holders)
 
+    return PlayedRound(plan, merged, _facts(setting, round_number, channels, plan, work, updates))
+
+
+def _facts(
+    setting: Setting,
+    round_number: int,
+    channels: Channels,
+    plan: Plan,
+    work: Mapping[int, Work],
+    updates: Mapping[int, Update],
+) -> dict[str, Any]:
+    """The round's event, but for what the server's judge and clocks add."""
+    members = setting.scenario.members()
     times = clock_round(setting, channels, plan, work)
     round_s = max(spent.total_s for spent in times.values())
     clients = [
@@ -129,20 +142,16 @@ def play_round(
         }
         for client, spent in sorted(times.items())
     ]
-    return PlayedRound(
-        plan,
-        merged,
-        {
-            "round": round_number,
-            "round_s": round_s,
-            "planned_s": plan.round_s,
-            "fedit_s": clock_unplanned(setting, channels, work),
-            "bytes_up": sum(done.bytes_up for done in work.values()),
-            "bytes_down": sum(done.bytes_down for done in work.values()),
-            "flops": sum(done.flops for done in work.values()),
-            "clients": clients,
-        },
-    )
+    return {
+        "round": round_number,
+        "round_s": round_s,
+        "planned_s": plan.round_s,
+        "fedit_s": clock_unplanned(setting, channels, work),
+        "bytes_up": sum(done.bytes_up for done in work.values()),
+        "bytes_down": sum(done.bytes_down for done in work.values()),
+        "flops": sum(done.flops for done in work.values()),
+        "clients": clients,
+    }
 
 
 def _exchange(

@@ -15,7 +15,8 @@ from airtune.federation.round import nodes_by_client, play_round
 from airtune.federation.setting import Setting, make_setting
 from airtune.observer import Observer
 from airtune.pruning.adapters import initial_adapter
-from airtune.scenario import Scenario, parse_scenario
+from airtune.scenario import Scenario
+from airtune.scenario_file import parse_scenario
 from airtune.version import __version__
 
 

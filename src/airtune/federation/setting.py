@@ -24,11 +24,11 @@ class Setting:
     method: Method
     participates: npt.NDArray[np.bool_]
 
-    def plan(self, channels: Channels, method: Method | None = None) -> Plan:
+    def plan(self, channels: Channels, method: Method | None = None, gap: float = 1e-6) -> Plan:
         """This run's plan for one round's channels, or that of another `method` with everybody in it."""
         participates = self.participates if method is None else np.ones_like(self.participates)
         problem = build_problem(self.scenario, self.curves, channels, participates)
-        return (method or self.method).plan(problem, participates)
+        return (method or self.method).plan(problem, participates, gap)
 
 
 def make_setting(scenario: Scenario, measured: MeasuredPath) -> Setting:

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from airtune.errors import InputError, words
+from airtune.misfits import first_error
 
 
 def _number(value: object) -> float:
@@ -194,7 +195,7 @@ def read_json(model: type[_File], text: str, file: str) -> _File:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise _first_error(file, error) from error
+        raise first_error(file, error, ("power", "table")) from error
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -204,16 +205,3 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name}, which is not a number")
-
-
-def _first_error(file: str, error: ValidationError) -> InputError:
-    first = error.errors()[0]
-    place = ".".join(str(word) for word in first["loc"] if word not in ("power", "table"))
-    if first["type"] == "missing":
-        return InputError(file, place, words("nothing"), "a value")
-    if first["type"] == "extra_forbidden":
-        return InputError(file, place, words("an unknown field"), "no such field")
-    found = first["input"]
-    if isinstance(found, dict | list | BaseModel):
-        found = words("a list" if isinstance(found, list) else "fields that do not fit")
-    return InputError(file, place, found, first["msg"].removeprefix("Value error, "))

@@ -6,7 +6,6 @@ Measuring needs torch and the model; planning afterwards needs neither.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from airtune.costs.shapes import ModelShape
 from airtune.pruning.path import ReductionPath
 from airtune.scenario import Scenario
 
-FORMAT = 1  # counts up whenever what is measured, or how, changes
+FORMAT = 2  # counts up whenever what is measured, or how, changes
 CURVE_POINTS = np.linspace(0.0, 1.0, 11)
 
 
@@ -52,9 +51,10 @@ class MeasuredPath:
         """Write to `file` in one step, so that nobody ever reads half of it."""
         file.parent.mkdir(parents=True, exist_ok=True)
         full = self.path.full
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz", delete=False) as temporary:
+        temporary = file.with_name(f"{file.name}.{os.getpid()}.new")  # processes may measure the same path
+        with temporary.open("wb") as opened:
             np.savez(
-                temporary,
+                opened,
                 sizes=[full.hidden, full.vocabulary, full.head_dim, full.heads_per_group, full.rank],
                 projections=np.array(full.projections),
                 kv_groups=full.kv_groups,
@@ -69,7 +69,7 @@ class MeasuredPath:
                 error_prune=self.error_prune,
                 error=self.error,
             )
-        os.replace(temporary.name, file)
+        os.replace(temporary, file)
 
     @staticmethod
     def load(file: Path) -> "MeasuredPath":

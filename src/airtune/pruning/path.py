@@ -20,9 +20,8 @@ from airtune.costs.count import Workload, step_flops
 from airtune.costs.shapes import ModelShape
 
 BLOCKS_PER_LAYER = 48  # neurons go in blocks, so that matrix sizes stay friendly to the kernels
-MIXED_TRAINED_SHARE = (
-    1 / 3
-)  # where `mixed` stops freezing; a sixth learns non-IID data worse (docs/results.md)
+MIXED_TRAINED_SHARE = 1 / 3  # where `mixed` stops freezing; a sixth learns non-IID data worse
+TOLERANCE = 1e-6  # of a pruning rate: a solver's last digits must not give up a whole unit
 
 
 class Unit(IntEnum):
@@ -107,7 +106,7 @@ class ReductionPath:
         return float(self.prune[self._steps(prune)])
 
     def _steps(self, prune: float) -> int:
-        return int(np.searchsorted(self.prune, prune - 1e-12))
+        return int(np.searchsorted(self.prune, prune - TOLERANCE))
 
 
 def build_path(full: ModelShape, importance: Importance, kind: str, work: Workload) -> ReductionPath:

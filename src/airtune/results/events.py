@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from airtune.errors import InputError, words
+from airtune.misfits import first_error
 
 EVENTS_FILE = "events.jsonl"
 SCHEMA = "airtune-events/1"
@@ -215,12 +216,10 @@ def _parse(path: str | Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         _EVENT.validate_python(event)
     except ValidationError as error:
-        first = error.errors()[0]
-        # The first place is the kind of event, which is no field.
-        field = ".".join(str(word) for word in first["loc"][1:])
-        found = words("nothing") if first["type"] == "missing" else first["input"]
-        expected = first["msg"].removeprefix("Input should be ")
-        raise InputError(path, f"line {number}: {field}".rstrip(": "), found, expected) from error
+        misfit = first_error(path, error)
+        field = misfit.field.partition(".")[2]  # the first word is the kind of event, which is no field
+        place = f"line {number}: {field}".rstrip(": ")
+        raise InputError(path, place, misfit.found, misfit.expected) from error
     return event
 
 

@@ -1,0 +1,67 @@
+"""Scenario files: reading, checking, and writing them resolved."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from airtune.errors import InputError, words
+from airtune.misfits import first_error, shown
+from airtune.plain_yaml import read_plain_yaml
+from airtune.scenario import Scenario
+
+BRANCHES = ("str", "int", "float", "CustomDevice")  # of the unions in a scenario
+
+
+def load_scenario(path: str | Path, **changes: Any) -> Scenario:
+    """Read and check a scenario file.
+
+    Args:
+        path: YAML file.
+        changes: fields that replace the file's, as the command line gives them; `task="gsm8k"` and
+            `data="folder"` reach into `task`.
+
+    Raises:
+        InputError: the file cannot be read, is not YAML, or a field is wrong.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        found = words(getattr(error, "strerror", None) or "bytes that are not UTF-8")
+        raise InputError(path, "", found, "a readable YAML file in UTF-8") from error
+    if changes.get("data") is not None:
+        changes["data"] = os.path.abspath(changes["data"])
+    return parse_scenario(text, str(path), Path(path).parent, **changes)
+
+
+def parse_scenario(text: str, file: str = "scenario", folder: Path = Path(), **changes: Any) -> Scenario:
+    """`load_scenario` for text at hand; `file` names it in errors, data paths in it start at `folder`."""
+    fields = read_plain_yaml(text, file)
+    if not isinstance(fields, dict):
+        raise InputError(file, "", shown(fields), "a mapping of fields")
+    task_changes = {"name": changes.pop("task", None), "data": changes.pop("data", None)}
+    fields |= {key: value for key, value in changes.items() if value is not None}
+    task_changes = {key: value for key, value in task_changes.items() if value is not None}
+    if task_changes and isinstance(fields.setdefault("task", {}), dict):
+        fields["task"] = fields["task"] | task_changes
+    try:
+        scenario = Scenario.model_validate(fields)
+    except ValidationError as error:
+        raise first_error(file, error, BRANCHES) from error
+    data = scenario.task.data
+    if not data:
+        return scenario
+    try:
+        place = os.path.abspath(folder / os.path.expanduser(data))
+    except ValueError as error:
+        raise InputError(file, "task.data", data, "a path") from error
+    task = scenario.task.model_copy(update={"data": place})
+    return scenario.model_copy(update={"task": task})
+
+
+def dump_scenario(scenario: Scenario) -> str:
+    """The resolved scenario as YAML: every default spelled out, SI units, loads to the same scenario."""
+    # ASCII with escapes: PyYAML writes some line separators of Unicode so that they read as others.
+    return yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False)
