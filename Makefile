@@ -9,7 +9,7 @@ run: setup
 	$(BIN)/airtune run examples/quickstart.yaml
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 slow: setup
 	$(BIN)/pytest -m slow

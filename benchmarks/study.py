@@ -3,7 +3,8 @@
     python benchmarks/study.py examples/gsm8k.yaml --data PATH --out runs/study-gsm8k
     python benchmarks/study.py examples/yahoo.yaml --data PATH --out runs/study-yahoo
 
-Runs that are already finished are not repeated. Prints a table and writes `table.csv`, one row a round.
+Runs that are already finished are not repeated. Prints a line a run and writes `table.csv`, one row a round.
+`slow_loss` is the test loss on text like that of the scenario's first group of clients.
 """
 
 import argparse
@@ -85,7 +86,7 @@ def one_run(
             key: event[key]
             for key in ("round", "clock_s", "loss", "bytes_up", "bytes_down", "flops", "elapsed_s")
         }
-        | {"slow_loss": event.get("group_loss", {}).get("nano")}
+        | {"slow_loss": event.get("group_loss", {}).get(base.clients[0].id)}
         for event in map(dict, rounds)
     ]
 
