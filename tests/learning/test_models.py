@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,15 +47,15 @@ def test_tiny_reads_and_writes_any_text():
 
 
 def test_tiny_is_the_same_everywhere_and_leaves_global_randomness_alone(tmp_path, monkeypatch):
-    prints = []
+    weights = []
     for seed in (1, 2):
         monkeypatch.setenv("AIRTUNE_CACHE", str(tmp_path / str(seed)))
         torch.manual_seed(seed)
         before = torch.random.get_rng_state()
-        prints.append(load_base("tiny").fingerprint)
+        weights.append((Path(load_base("tiny").path) / "model.safetensors").read_bytes())
         load_base.cache_clear()
         assert torch.equal(before, torch.random.get_rng_state())
-    assert prints[0] == prints[1]
+    assert weights[0] == weights[1]
 
 
 def test_the_path_loads_the_same_model_again():
@@ -76,21 +77,6 @@ def test_types_of_number(folder):
     assert load_base(str(folder), "float32").model.dtype == torch.float32
     expected = torch.bfloat16 if native_bfloat16() else torch.float32
     assert load_base(str(folder)).model.dtype == expected
-
-
-def test_the_fingerprint_follows_weights_and_configuration(folder):
-    first = load_base(str(folder)).fingerprint
-    assert first == load_base("tiny").fingerprint
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-3}))
-    load_base.cache_clear()
-    second = load_base(str(folder)).fingerprint
-    weights = folder / "model.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
-    load_base.cache_clear()
-    assert len({first, second, load_base(str(folder)).fingerprint}) == 3
 
 
 def refused(name) -> str:

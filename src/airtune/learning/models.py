@@ -1,6 +1,5 @@
 """Base models by name: the embedded SmolLM2-135M, a tiny random one, a local folder, or a name on the hub."""
 
-import hashlib
 import os
 import re
 import zipfile
@@ -32,14 +31,12 @@ _PROJECTIONS = {
 class BaseModel:
     """A frozen pretrained decoder and its tokenizer.
 
-    `path` is what `AutoModelForCausalLM.from_pretrained` loads again (peft's base_model_name_or_path);
-    `fingerprint` names configuration and weights in caches.
+    `path` is what `AutoModelForCausalLM.from_pretrained` loads again (peft's base_model_name_or_path).
     """
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     path: str
-    fingerprint: str
 
 
 @lru_cache(maxsize=1)
@@ -78,7 +75,7 @@ def load_base(name: str, dtype: str = "auto") -> BaseModel:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
     path = str(folder) if name in _EMBEDDED or os.path.isdir(os.path.expanduser(name)) else name
-    return BaseModel(model, tokenizer, path, _fingerprint(folder))
+    return BaseModel(model, tokenizer, path)
 
 
 def prepare(name: str) -> Path:
@@ -146,9 +143,7 @@ def _build_tiny(folder: Path) -> None:
         bytewise = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges=[]))
         bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         bytewise.decoder = decoders.ByteLevel()
-        tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-            tokenizer_object=bytewise, pad_token="<pad>", eos_token="<eos>"
-        )
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytewise, pad_token="<pad>", eos_token="<eos>")
         config = LlamaConfig(
             vocab_size=len(tokens),
             hidden_size=64,
@@ -201,15 +196,6 @@ def _missing_part(model: nn.Module) -> str | None:
                 if not isinstance(getattr(getattr(layer, block, None), projection, None), nn.Linear):
                     return f"model.layers[{number}].{block}.{projection}"
     return None
-
-
-def _fingerprint(folder: Path) -> str:
-    """A short hash of configuration and weights."""
-    digest = hashlib.sha256()
-    for file in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def _wrong(found: object) -> InputError:

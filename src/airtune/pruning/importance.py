@@ -5,7 +5,7 @@ Estimation for Neural Network Pruning", 2019). The score of a unit is that produ
 tokens of a sample, its absolute value summed over samples.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from airtune.learning.loss import answer_losses
 from airtune.learning.tokens import Batch
 from airtune.pruning.path import Importance
 
+Hook = Callable[[nn.Module, tuple[torch.Tensor, ...]], None]
+
 
 def taylor_importance(model: nn.Module, full: ModelShape, batches: Iterable[Batch]) -> Importance:
     """Scores of neurons (layers, neurons) and KV groups (layers, groups) of a model with adapters on it."""
@@ -23,7 +25,7 @@ def taylor_importance(model: nn.Module, full: ModelShape, batches: Iterable[Batc
     groups = torch.zeros(full.layers, int(full.kv_groups[0]), dtype=torch.float64)
     inputs: dict[tuple[str, int], torch.Tensor] = {}
 
-    def keep(name: str, layer: int):  # type: ignore[no-untyped-def]
+    def keep(name: str, layer: int) -> Hook:
         def hook(_module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
             if not arguments[0].requires_grad:
                 arguments[0].requires_grad_(True)

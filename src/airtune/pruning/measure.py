@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
@@ -18,6 +19,9 @@ from airtune.pruning.measured import MeasuredPath
 from airtune.pruning.path import Importance, Reduction, build_path
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape, read_gradient
 from airtune.scenario import Lora, Scenario
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ERROR_POINTS = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)
 ERROR_EXAMPLES = 8  # with SmolLM2 on GSM8K and Yahoo! Answers, 8 give the curves of 128 within a tenth
@@ -55,7 +59,7 @@ def measure_path(scenario: Scenario) -> MeasuredPath:
     return MeasuredPath(path, work, weight_bytes, rates, np.array(error))
 
 
-def _calibration_batches(scenario: Scenario, tokenizer) -> list[Batch]:  # type: ignore[no-untyped-def]
+def _calibration_batches(scenario: Scenario, tokenizer: "PreTrainedTokenizerBase") -> list[Batch]:
     examples = load_task(scenario.task, scenario.seed).calibration
     encoded = [encode(example, tokenizer, scenario.task.max_tokens) for example in examples]
     size = scenario.training.batch_size

@@ -45,7 +45,7 @@ def _shannon(z: Array) -> Reached:
 
 def _ergodic_rayleigh(z: Array) -> Reached:
     # Imported here, because the import alone takes longer than planning a cell.
-    from scipy.special import exp1  # type: ignore[import-untyped]
+    from scipy.special import exp1
 
     near = np.minimum(z, _SERIES_FROM)
     scaled = np.exp(near) * exp1(near)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 
 from airtune.results.charts import Chart, Table, cells, client_axis, new_figure, plain, round_axis, rounded
 from airtune.results.formats import amount, duration, number, si_scale, time_scale

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from string import Template
 
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+from plotly.offline import get_plotlyjs
 
 from airtune.errors import InputError, words
 from airtune.files import write_whole

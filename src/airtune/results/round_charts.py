@@ -1,7 +1,7 @@
 """Charts with one value per round: loss, loss by group, planned and clocked round time."""
 
 import numpy as np
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 
 from airtune.results.charts import Chart, Table, cells, new_figure, plain, round_axis, rounded
 from airtune.results.formats import duration, number, time_scale

@@ -20,7 +20,7 @@ def hub_rows(
     expected = "the original files (--data FOLDER), or a reachable hub and pip install 'airtune[hub]'"
     with quiet():
         try:
-            import datasets  # type: ignore[import-untyped]
+            import datasets
         except ImportError as error:
             found = words("no files, and the package datasets is not installed")
             raise InputError("scenario", "task.data", found, expected) from error
