@@ -14,7 +14,7 @@ from airtune.files import write_whole
 from airtune.learning.peft_format import save_adapter
 from airtune.planning import Plan
 from airtune.pruning.adapters import Adapter
-from airtune.pruning.measured import MeasuredPath, measured_path
+from airtune.pruning.measured import MeasuredPath, kept, measured_path
 from airtune.results.events import EVENTS_FILE, append_events, read_events, summarise
 from airtune.results.events import start_event as first_start_event
 from airtune.results.report import write_report
@@ -92,13 +92,7 @@ class RunFolder:
 
     def measured_path(self, scenario: Scenario) -> MeasuredPath:
         """The run's own copy of the reduction path: a run goes on with the path it began with."""
-        file = self.directory / PATH
-        try:
-            return MeasuredPath.load(file)
-        except ValueError:
-            measured = measured_path(scenario)
-            measured.save(file)
-            return measured
+        return kept(self.directory / PATH, lambda: measured_path(scenario))
 
     def resume(self) -> Checkpoint | None:
         """The checkpoint to go on from, its event on file; None before the first one."""

@@ -6,7 +6,7 @@ Measuring needs torch and the model; planning afterwards needs neither.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,13 +113,21 @@ def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
 
 def measured_path(scenario: Scenario) -> MeasuredPath:
     """The path of a scenario's model: from the cache, or measured now (a minute for 135 M parameters)."""
-    file = cache_folder() / "paths" / f"{_cache_key(scenario)}.npz"
+
+    def measure() -> MeasuredPath:
+        from airtune.pruning.measure import measure_path  # torch: only when there is something to measure
+
+        return measure_path(scenario)
+
+    return kept(cache_folder() / "paths" / f"{_cache_key(scenario)}.npz", measure)
+
+
+def kept(file: Path, make: Callable[[], MeasuredPath]) -> MeasuredPath:
+    """The path in `file`; made and put there if it holds none."""
     try:
         return MeasuredPath.load(file)
     except ValueError:
-        from airtune.pruning.measure import measure_path  # torch: only when there is something to measure
-
-        measured = measure_path(scenario)
+        measured = make()
         measured.save(file)
         return measured
 
