@@ -328,3 +328,23 @@ def test_light_commands_load_no_heavy_library(arguments, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("loaded []\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("memory: 64 MB", "memory: 1 kB", "infeasible: client slow-0"),
+        ("distance: [300 m, 600 m]", "distance: 300 m, labels: [nope]", "nope"),
+    ],
+)
+def test_a_run_that_cannot_begin_leaves_nothing(before, after, expected, refused, tmp_path):
+    text = Path(TINY).read_text()
+    text = text.replace("data: tiny.jsonl", f"data: {Path(TINY).with_suffix('.jsonl')}").replace(
+        before, after, 1
+    )
+    if "labels" in after:
+        text = text.replace("distance: [50 m, 200 m]", "distance: 100 m, labels: [pens]")
+        text += "partition: {kind: labels}\n"
+    (tmp_path / "scenario.yaml").write_text(text)
+    assert expected in refused("run", "scenario.yaml", "--out", "out")
+    assert not (tmp_path / "out").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 from airtune.methods import METHODS
 from airtune.observer import Observer
 from airtune.planning import Plan, Problem
-from airtune.scenario import Scenario
+from airtune.scenario import Scenario, known_method
 
 
 def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) -> Plan:
@@ -19,13 +19,14 @@ def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) 
 
     Raises:
         InfeasibleError: no plan exists; names the client that binds.
+        ValueError: there is no such method.
 
     Example:
         >>> import airtune
         >>> chosen = airtune.plan(airtune.Problem.load("problem.json"))
         >>> chosen.total_s, chosen.prune, chosen.bandwidth_hz
     """
-    rule = METHODS[method]
+    rule = METHODS[known_method(method)]
     if isinstance(problem, Problem):
         return rule.plan(problem, rule.select(problem), gap)
     from airtune.federation.setting import make_setting

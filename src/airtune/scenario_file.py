@@ -37,7 +37,7 @@ def load_scenario(path: str | Path, **changes: Any) -> Scenario:
 
 
 def parse_scenario(text: str, file: str = "scenario", folder: Path = Path(), **changes: Any) -> Scenario:
-    """`load_scenario` for text at hand; `file` names it in errors, data paths in it start at `folder`."""
+    """`load_scenario` for text at hand; `file` names it in errors, paths in it start at `folder`."""
     fields = read_plain_yaml(text, file)
     if not isinstance(fields, dict):
         raise InputError(file, "", shown(fields), "a mapping of fields")
@@ -50,15 +50,22 @@ def parse_scenario(text: str, file: str = "scenario", folder: Path = Path(), **c
         scenario = Scenario.model_validate(fields)
     except ValidationError as error:
         raise first_error(file, error, BRANCHES) from error
-    data = scenario.task.data
-    if not data:
-        return scenario
+    changed: dict[str, Any] = {}
+    if scenario.task.data:
+        place = _place(file, "task.data", folder, scenario.task.data)
+        changed["task"] = scenario.task.model_copy(update={"data": place})
+    model = _place(file, "model.name", folder, scenario.model.name)
+    if os.sep in scenario.model.name and os.path.isdir(model):
+        changed["model"] = scenario.model.model_copy(update={"name": model})
+    return scenario.model_copy(update=changed)
+
+
+def _place(file: str, field: str, folder: Path, name: str) -> str:
+    """A path as the scenario means it: from its own folder, or from the user's home."""
     try:
-        place = os.path.abspath(folder / os.path.expanduser(data))
+        return os.path.abspath(folder / os.path.expanduser(name))
     except ValueError as error:
-        raise InputError(file, "task.data", data, "a path") from error
-    task = scenario.task.model_copy(update={"data": place})
-    return scenario.model_copy(update={"task": task})
+        raise InputError(file, field, name, "a path") from error
 
 
 def dump_scenario(scenario: Scenario) -> str:

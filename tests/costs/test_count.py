@@ -1,5 +1,7 @@
 """What is counted on paper against what torch really does with the tiny model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,33 @@ def test_memory_is_near_what_autograd_keeps(kind: str, reduction: Reduction, dty
     assert losses.shape == (ROWS * LABELS,)
 
 
+@pytest.mark.parametrize(
+    "projections",
+    [
+        ("q_proj", "v_proj"),
+        ("o_proj",),
+        ("down_proj",),
+        ("gate_proj", "up_proj", "down_proj"),
+        ("k_proj", "up_proj"),
+    ],
+)
+@pytest.mark.parametrize("first_trained", [0, 3])
+def test_flops_are_those_torch_counts_whatever_carries_adapters(
+    projections: tuple[str, ...], first_trained: int
+) -> None:
+    base, lora = load_base("tiny").model, Lora(rank=4, alpha=8, projections=projections)
+    full = model_shape(base, lora)
+    reduction = replace(Reduction.none(full), first_trained=first_trained)
+    model = build_submodel(base, full, reduction, lora)
+    load_adapter(model, initial_adapter(full, 0))
+    with FlopCounterMode(display=False) as counter:
+        losses, _ = answer_losses(model, a_batch())
+        losses.mean().backward()
+    counted = step_flops(reduction.shape(full), Workload(ROWS, LENGTH, LABELS))
+    # Scores' gradients are counted whole where q, k or v has an adapter, whichever of them it is.
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.03)
+
+
 def test_a_smaller_model_costs_less_of_everything() -> None:
     full = model_shape(load_base("tiny").model, LORA)
     work = Workload(ROWS, LENGTH, LABELS)
@@ -110,6 +139,6 @@ def test_a_smaller_model_costs_less_of_everything() -> None:
 def test_the_published_rule_of_thumb_holds_for_the_blocks() -> None:
     """LoRA training costs about 4 FLOPs a weight and token where scores and head are small."""
     layers = np.full(12, 1)
-    shape = ModelShape(2048, 1, 128, 16, 1, ("q_proj",), layers, layers * 5504)
+    shape = ModelShape(2048, 1, 1, 128, 16, 1, ("q_proj",), layers, layers * 5504)
     weights = 12 * (2 * 2048 * 2048 + 2 * 2048 * 128 + 3 * 2048 * 5504)
     assert step_flops(shape, Workload(1, 16, 1)) == pytest.approx(4 * weights * 16, rel=0.03)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airtune.costs.curves import convex_envelope, fit_affine
+from airtune.costs.curves import convex_envelope, fit_affine, line_above
 
 points = st.lists(
     st.tuples(st.floats(0.01, 1.0), st.floats(0, 5)), min_size=1, max_size=8, unique_by=lambda p: p[0]
@@ -16,15 +16,17 @@ def test_an_affine_cost_is_fitted_exactly(fixed: float, prunable: float) -> None
     fit = fit_affine(prune, fixed + prunable * (1 - prune))
     assert fit.fixed == pytest.approx(fixed, abs=1e-6 * (fixed + prunable))
     assert fit.prunable == pytest.approx(prunable, abs=1e-6 * (fixed + prunable))
-    assert fit.worst < 1e-9
 
 
-def test_the_worst_miss_of_a_bent_cost_is_reported() -> None:
-    prune = np.array([0.0, 0.5, 1.0])
-    fit = fit_affine(prune, np.array([10.0, 4.0, 2.0]))
-    found = [fit.fixed + fit.prunable * (1 - rate) for rate in prune]
-    assert fit.worst == pytest.approx(np.abs(np.array(found) - [10, 4, 2]).max() / 10)
-    assert fit.worst > 0.05
+@given(points)
+def test_the_line_above_is_above_and_touches(measured: list[tuple[float, float]]) -> None:
+    rest, values = np.array(sorted(measured)).T
+    prune, values = np.append(0.0, rest), np.append(10.0, values)
+    line = line_above(prune, values)
+    above = line.fixed + line.prunable * (1 - prune)
+    assert (above >= values - 1e-9).all()
+    assert above[0] == pytest.approx(10.0)
+    assert np.isclose(above[1:], values[1:], atol=1e-6).any() or line.prunable == 10.0
 
 
 @given(points)

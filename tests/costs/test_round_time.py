@@ -10,7 +10,7 @@ from airtune import Scenario, load_scenario
 from airtune.costs.count import download_bytes, upload_bytes
 from airtune.costs.round_time import build_problem, clock_client, downlink_rates, uplink_rates
 from airtune.planning import ErrorPower, ErrorTable, evaluate
-from airtune.pruning.measured import CURVE_POINTS, MeasuredPath, measured_path
+from airtune.pruning.measured import MeasuredPath, measured_path
 from airtune.radio.channel import draw_channels
 
 EVERYONE = np.ones(4, dtype=bool)
@@ -22,21 +22,30 @@ def tiny() -> Scenario:
 
 
 @pytest.fixture(scope="module", params=["width", "depth", "mixed"])
-def measured(tiny, request) -> MeasuredPath:
-    return measured_path(tiny.model_copy(update={"reduction": request.param}))
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def measured(tiny, kind) -> MeasuredPath:
+    return measured_path(tiny.model_copy(update={"reduction": kind}))
+
+
+# How far bits may be off a straight line, as a share of the whole payload; mixed has a corner.
+BENT = {"depth": 1e-9, "width": 0.02, "mixed": 0.25}
 
 
 @pytest.mark.parametrize("fading", ["per-round", "ergodic", "none"])
-def test_the_clock_agrees_with_the_plan(tiny, measured, fading):
+def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
     """Exactly for the whole model; compute exactly everywhere; bits as well as a straight line fits them."""
     scenario = tiny.model_copy(update={"radio": tiny.radio.model_copy(update={"fading": fading})})
-    curves, channels = measured.curves(), draw_channels(tiny, 1)
+    curves, channels = measured.curves(tiny.prune_max), draw_channels(tiny, 1)
     problem = build_problem(scenario, curves, channels, EVERYONE)
     bandwidth = np.array([10e3, 20e3, 30e3, 40e3])
     down = downlink_rates(scenario, channels, EVERYONE)
     up = uplink_rates(scenario, channels, bandwidth)
     path = measured.path
-    for rate in np.unique([path.snapped(prune) for prune in CURVE_POINTS]):
+    for rate in np.unique([path.snapped(prune) for prune in np.linspace(0, curves.prune_max, 11)]):
         shape = path.reduction(float(rate)).shape(path.full)
         planned = evaluate(problem, "fedit", np.full(4, rate), bandwidth)
         for client, member in enumerate(scenario.members()):
@@ -48,11 +57,8 @@ def test_the_clock_agrees_with_the_plan(tiny, measured, fading):
                 bits,
                 (down[client], up[client]),
             )
-            full_bits = 8.0 * np.array([download_bytes(path.full), upload_bytes(path.full)])
-            slack = full_bits @ np.array(
-                [curves.download_bits.worst / down[client], curves.upload_bits.worst / up[client]]
-            )
-            slack = slack if rate > 0 else 0.0
+            whole = download_bytes(path.full) / down[client] + upload_bytes(path.full) / up[client]
+            slack = 8.0 * whole * (BENT[kind] if rate > 0 else 0.0)
             assert abs(spent.total_s - planned.client_round_s[client]) <= slack + 1e-9 * spent.total_s
             prunable = curves.flops.prunable * (1 - rate) + curves.flops.fixed
             expected = prunable * scenario.training.steps / member.device.flops_per_s
@@ -94,11 +100,11 @@ def test_a_cell_s_downlink_is_not_its_neighbour_s(tiny):
 
 
 def test_the_problem_is_the_scenario_s(tiny, measured):
-    curves, channels = measured.curves(), draw_channels(tiny, 2)
+    curves, channels = measured.curves(tiny.prune_max), draw_channels(tiny, 2)
     problem = build_problem(tiny, curves, channels, EVERYONE)
     assert problem.ids == ("slow-0", "slow-1", "fast-0", "fast-1")
     assert problem.bandwidth_hz.tolist() == [100e3]
-    assert problem.prune_max.tolist() == [tiny.prune_max] * 4
+    assert problem.prune_max.tolist() == [curves.prune_max] * 4
     assert problem.memory.budget_bytes.tolist() == [64e6, 64e6, 512e6, 512e6]
     assert problem.snr_hz.tolist() == channels.uplink_snr_hz.tolist()
     assert isinstance(problem.rounds.error, ErrorTable)

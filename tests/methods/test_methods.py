@@ -19,7 +19,9 @@ from airtune.radio.channel import draw_channels
 @pytest.fixture(scope="module")
 def problem() -> Problem:
     tiny = load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
-    return build_problem(tiny, measured_path(tiny).curves(), draw_channels(tiny, 1), np.ones(4, dtype=bool))
+    return build_problem(
+        tiny, measured_path(tiny).curves(0.7), draw_channels(tiny, 1), np.ones(4, dtype=bool)
+    )
 
 
 def test_every_planning_rule_is_a_method_of_its_name():
@@ -53,7 +55,7 @@ def test_whoever_is_left_out_stays_out_under_any_method(problem):
 
 
 def test_merging_full_clients_is_the_weighted_mean():
-    full = ModelShape(8, 16, 4, 1, 2, ("q_proj", "down_proj"), np.array([2, 2]), np.array([6, 6]))
+    full = ModelShape(8, 16, 1, 4, 1, 2, ("q_proj", "down_proj"), np.array([2, 2]), np.array([6, 6]))
     rng = np.random.default_rng(0)
     start, *trained = (
         {name: rng.standard_normal(size).astype(np.float32) for name, _, _, size in full.adapter_shapes()}

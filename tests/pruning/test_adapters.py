@@ -11,6 +11,7 @@ from airtune.pruning.path import Reduction
 FULL = ModelShape(
     hidden=12,
     vocabulary=50,
+    embeddings=1,
     head_dim=4,
     heads_per_group=2,
     rank=2,

@@ -55,7 +55,8 @@ def test_errors_are_measured_where_the_path_has_them(tiny_path):
     assert all(measured.path.snapped(rate) == rate for rate in measured.error_prune)
     assert np.isfinite(measured.error).all()
     assert (measured.error > 0).all()
-    assert measured.curves().error_prune[0] == measured.curves().error[0] == 0
+    curves = measured.curves(1.0)
+    assert curves.error_prune[0] == curves.error[0] == 0
 
 
 def test_a_scenario_is_measured_once(tiny, cache, monkeypatch):

@@ -15,6 +15,7 @@ def a_shape(layers: int, groups: int, neurons: int) -> ModelShape:
     return ModelShape(
         hidden=32,
         vocabulary=100,
+        embeddings=1,
         head_dim=8,
         heads_per_group=2,
         rank=2,
@@ -87,3 +88,16 @@ def test_depth_changes_no_width_and_width_no_depth() -> None:
     assert deep.groups.all()
     assert deep.first_trained == 3
     assert build_path(full, importance, "width", WORK).reduction(1.0).first_trained == 0
+
+
+@given(paths(), st.floats(0, 1))
+def test_the_limit_of_pruning_is_never_passed(path: ReductionPath, limit: float) -> None:
+    assert path.within(limit) <= limit + 2e-6
+    assert path.snapped(path.within(limit)) == path.within(limit)
+
+
+def test_a_model_with_nothing_to_give_up_stays_whole() -> None:
+    full = a_shape(1, 1, 48)
+    path = build_path(full, Importance.equal(full), "depth", WORK)
+    assert path.within(1.0) == path.snapped(1.0) == 0
+    assert path.reduction(1.0).is_whole

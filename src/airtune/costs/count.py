@@ -36,19 +36,34 @@ def step_flops(shape: ModelShape, work: Workload) -> float:
     total = 0.0
     for projection in ATTENTION + MLP:
         inputs, outputs = shape.widths(projection)
-        # Nothing below the lowest trained layer wants a gradient, so its q, k and v pass none on.
-        passes_on = trained & ((layer > shape.first_trained) | np.isin(projection, ("o_proj", *MLP)))
+        passes_on = trained & ((layer > shape.first_trained) | _adapted_below(shape, projection))
         total += float(np.sum(inputs * outputs * (2 + 2 * passes_on)))
         if projection in shape.projections:
-            thin = shape.rank * (inputs + outputs)
-            total += float(
-                np.sum(thin * (2 + 2 * trained) + 2 * shape.rank * (outputs * trained + inputs * passes_on))
-            )
+            thin = inputs * (2 + 2 * trained + 2 * passes_on) + outputs * (2 + 4 * trained)
+            total += float(np.sum(shape.rank * thin))
     # Scores and their product with the values: 2 + 2 FLOPs forward, twice that backward.
     heads = shape.kv_groups * shape.heads_per_group * shape.head_dim
-    total += float(np.sum(heads * (4 + 8 * trained))) * work.length
+    backward = trained & ((layer > shape.first_trained) | _adapted_below(shape, "o_proj"))
+    total += float(np.sum(heads * (4 + 8 * backward))) * work.length
     head = work.rows * work.labels * shape.hidden * shape.vocabulary * (2 + 2)
     return total * tokens + head
+
+
+def _adapted_below(shape: ModelShape, projection: str) -> bool:
+    """Whether a layer has an adapter that `projection`'s input comes from.
+
+    In the lowest trained layer nothing else wants a gradient, so a projection without one passes none on.
+    """
+    sources = {
+        "q_proj": (),
+        "k_proj": (),
+        "v_proj": (),
+        "o_proj": ("q_proj", "k_proj", "v_proj"),
+        "gate_proj": ATTENTION,
+        "up_proj": ATTENTION,
+        "down_proj": (*ATTENTION, "gate_proj", "up_proj"),
+    }
+    return any(source in shape.projections for source in sources[projection])
 
 
 def upload_bytes(shape: ModelShape) -> int:
@@ -74,7 +89,7 @@ def memory_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:
     `weight_bytes` is the size of one base weight (2 in bfloat16). Activations are those that eager
     attention and the gated MLP keep for the backward pass in the layers that are trained.
     """
-    base = shape.hidden * shape.vocabulary
+    base = shape.embeddings * shape.hidden * shape.vocabulary
     for projection in ATTENTION + MLP:
         inputs, outputs = shape.widths(projection)
         base += int(np.sum(inputs * outputs))

@@ -12,21 +12,21 @@ from airtune.costs.shapes import ModelShape
 
 @dataclass(frozen=True)
 class Affine:
-    """fixed + prunable · (1 − prune), fitted; `worst` is the largest miss over the value at prune 0."""
+    """fixed + prunable · (1 − prune)."""
 
     fixed: float
     prunable: float
-    worst: float
 
 
 @dataclass(frozen=True)
 class PathCurves:
-    """Fitted curves of one client's round along a path.
+    """Fitted curves of one client's round along a path, for pruning rates from 0 to `prune_max`.
 
     `flops` of one training step, `upload_bits`, `download_bits`, `memory_bytes`; `error_prune` and
     `error` (points,) are the table of the measured gradient error, convex and nondecreasing from (0, 0).
     """
 
+    prune_max: float
     flops: Affine
     upload_bits: Affine
     download_bits: Affine
@@ -39,24 +39,27 @@ def fit_curves(
     prune: npt.NDArray[np.float64],
     shapes: Sequence[ModelShape],
     work: Workload,
+    largest: Workload,
     weight_bytes: int,
     error_table: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
 ) -> PathCurves:
     """Count the costs of sub-models at several pruning rates; fit each as fixed + prunable · (1 − prune).
 
     Args:
-        prune: (points,) pruning rates, the first one 0.
+        prune: (points,) pruning rates that sub-models really have, increasing from 0.
         shapes: the sub-model at each of them.
-        work: a typical training step.
+        work: a typical training step, for time.
+        largest: the largest training step, for memory.
         weight_bytes: size of one base weight.
         error_table: pruning rates and errors, as `convex_envelope` gives them.
     """
     return PathCurves(
+        prune_max=float(prune[-1]),
         flops=fit_affine(prune, np.array([step_flops(shape, work) for shape in shapes])),
         upload_bits=fit_affine(prune, np.array([8.0 * upload_bytes(shape) for shape in shapes])),
         download_bits=fit_affine(prune, np.array([8.0 * download_bytes(shape) for shape in shapes])),
-        memory_bytes=fit_affine(
-            prune, np.array([memory_bytes(shape, work, weight_bytes) for shape in shapes])
+        memory_bytes=line_above(
+            prune, np.array([memory_bytes(shape, largest, weight_bytes) for shape in shapes])
         ),
         error_prune=error_table[0],
         error=error_table[1],
@@ -65,11 +68,20 @@ def fit_curves(
 
 def fit_affine(prune: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> Affine:
     """Least squares through the value at prune 0, which must be right: it is the full client's cost."""
-    full = values[0]
-    prunable = float(np.clip(prune @ (full - values) / (prune @ prune), 0.0, full))
-    fitted = full - prunable * prune
-    worst = float(np.abs(fitted - values).max() / full) if full > 0 else 0.0
-    return Affine(float(full - prunable), prunable, worst)
+    square = float(prune @ prune)
+    slope = float(prune @ (values[0] - values)) / square if square > 0 else 0.0
+    return _from_full(values[0], slope)
+
+
+def line_above(prune: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> Affine:
+    """The steepest line from the value at prune 0 with no value above it: never an underestimate."""
+    slopes = (values[0] - values[1:]) / prune[1:]
+    return _from_full(values[0], float(slopes.min(initial=np.inf)) if len(slopes) else 0.0)
+
+
+def _from_full(full: float, slope: float) -> Affine:
+    prunable = float(np.clip(slope, 0.0, full))
+    return Affine(float(full - prunable), prunable)
 
 
 def convex_envelope(

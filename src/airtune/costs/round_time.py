@@ -61,7 +61,7 @@ def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, pa
         fixed_bits=np.full(count, curves.upload_bits.fixed),
         payload_bits=np.full(count, curves.upload_bits.prunable),
         prune_min=np.zeros(count),
-        prune_max=np.full(count, scenario.prune_max),
+        prune_max=np.full(count, curves.prune_max),
         rounds=Rounds(scenario.convergence.base, scenario.convergence.penalty, error),
         memory=Memory(
             budget_bytes=np.array([member.memory for member in members]),

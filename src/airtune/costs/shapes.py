@@ -14,6 +14,7 @@ MLP = ("gate_proj", "up_proj", "down_proj")
 class ModelShape:
     """A Llama-type decoder, layer by layer.
 
+    `embeddings` is the number of (vocabulary, hidden) matrices: 1 where input and output share theirs.
     `kv_groups` and `neurons` are (layers,) int: key-value groups and MLP neurons that a layer has.
     Layers below `first_trained` take part in the forward pass only: their adapters are frozen.
     `projections` are those that carry a LoRA adapter of rank `rank`.
@@ -21,6 +22,7 @@ class ModelShape:
 
     hidden: int
     vocabulary: int
+    embeddings: int
     head_dim: int
     heads_per_group: int
     rank: int

@@ -1,7 +1,6 @@
 """What a run needs to go on after it was killed: one file, replaced in one step after every round."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import safetensors
 from safetensors.numpy import load_file, save_file
 
 from airtune.errors import InputError, words
+from airtune.files import put_in_place
 from airtune.pruning.adapters import Adapter
 
 FILE = "checkpoint.safetensors"
@@ -33,9 +33,7 @@ class Checkpoint:
         state = {"round": self.round_number, "clock_s": self.clock_s, "event": self.event}
         temporary = directory / f"{FILE}.new"
         save_file(self.adapter, temporary, metadata={"airtune": json.dumps(state)})
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, directory / FILE)
+        put_in_place(temporary, directory / FILE)
 
     @staticmethod
     def load(directory: Path) -> "Checkpoint | None":

@@ -128,7 +128,7 @@ def _facts(
     clients = [
         {
             "id": members[client].id,
-            "prune": float(plan.prune[client]),
+            "prune": setting.measured.path.snapped(float(plan.prune[client])),
             "bandwidth_hz": float(plan.bandwidth_hz[client]),
             "download_s": spent.download_s,
             "compute_s": spent.compute_s,

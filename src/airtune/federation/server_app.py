@@ -13,8 +13,11 @@ from airtune.federation.folder import RunFolder
 from airtune.federation.judge import Judge
 from airtune.federation.round import nodes_by_client, play_round
 from airtune.federation.setting import Setting, make_setting
+from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
 from airtune.pruning.adapters import initial_adapter
+from airtune.radio.channel import draw_channels
+from airtune.results.events import SCHEMA
 from airtune.scenario import Scenario
 from airtune.scenario_file import parse_scenario
 from airtune.version import __version__
@@ -43,6 +46,9 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
     judge = Judge(scenario)
     state = folder.resume()
     if state is None:
+        # What is wrong with clients, cells or data shows here, before anything is kept.
+        setting.plan(draw_channels(scenario, 1))
+        client_examples(scenario)
         adapter = initial_adapter(setting.measured.path.full, scenario.seed)
         loss, _ = judge.losses(adapter)
         state = Checkpoint(0, 0.0, adapter, _start_event(setting, loss))
@@ -76,7 +82,7 @@ def _start_event(setting: Setting, loss: float) -> dict[str, Any]:
     scenario = setting.scenario
     return {
         "event": "start",
-        "schema": "airtune-events/1",
+        "schema": SCHEMA,
         "version": __version__,
         "scenario": scenario.name,
         "method": scenario.method,

@@ -14,14 +14,14 @@ from airtune.scenario import Scenario
 def round_batches(scenario: Scenario, client: int, round_number: int) -> Iterator[Batch]:
     """A client's batches of one round: the same whatever the method, the engine or the order of calls."""
     base = load_base(scenario.model.name, scenario.model.dtype)
-    encoded = _client_examples(scenario)[client]
+    encoded = client_examples(scenario)[client]
     order = generator(scenario.seed, "batches", round_number, client)
     training = scenario.training
     return batches(encoded, training.batch_size, training.steps, order, base.tokenizer.pad_token_id)
 
 
 @lru_cache(maxsize=1)
-def _client_examples(scenario: Scenario) -> list[list[Encoded]]:
+def client_examples(scenario: Scenario) -> list[list[Encoded]]:
     """Every client's tokenised training examples."""
     tokenizer = load_base(scenario.model.name, scenario.model.dtype).tokenizer
     examples = load_task(scenario.task, scenario.seed).train

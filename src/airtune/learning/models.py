@@ -175,7 +175,7 @@ def _check(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", absen
         raise _wrong(words("a tokenizer without end-of-sequence token"))
     if len(tokenizer) > model.config.vocab_size:
         raise _wrong(words("a tokenizer with more tokens than the model"))
-    missing = _missing_part(model)
+    missing = _missing_part(model) or _missing_head(model)
     if missing:
         raise InputError(
             "scenario",
@@ -183,6 +183,15 @@ def _check(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", absen
             words(f"{type(model).__name__} without {missing}"),
             "a Llama-type decoder: model.layers[i] with " + ", ".join(sum(_PROJECTIONS.values(), ())),
         )
+
+
+def _missing_head(model: nn.Module) -> str | None:
+    """Whether logits are more than lm_head of the last hidden state: scaled or capped, say."""
+    ids = torch.arange(4, device=model.lm_head.weight.device)[None]
+    with torch.no_grad():
+        logits = model(input_ids=ids).logits
+        plain = model.lm_head(model.model(input_ids=ids).last_hidden_state)
+    return None if torch.allclose(logits, plain, rtol=1e-3, atol=1e-3) else "a plain lm_head at its end"
 
 
 def _missing_part(model: nn.Module) -> str | None:

@@ -145,7 +145,7 @@ class ProblemFile(_Part):
 
 class PlannedClient(_Part):
     id: Identifier
-    participates: bool
+    participates: bool = True
     prune: Share
     bandwidth_hz: NonNegative
     uplink_s: NonNegative

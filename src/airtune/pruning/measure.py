@@ -12,12 +12,13 @@ from airtune.costs.shapes import ModelShape
 from airtune.learning.loss import answer_losses
 from airtune.learning.models import load_base
 from airtune.learning.tasks import load_task
-from airtune.learning.tokens import Batch, collate, encode
+from airtune.learning.tokens import NO_LABEL, Batch, batches, encode
 from airtune.pruning.adapters import Adapter, initial_adapter, slice_adapter
 from airtune.pruning.importance import taylor_importance
 from airtune.pruning.measured import MeasuredPath
 from airtune.pruning.path import Importance, Reduction, build_path
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape, read_gradient
+from airtune.randomness import generator
 from airtune.scenario import Lora, Scenario
 
 if TYPE_CHECKING:
@@ -31,20 +32,26 @@ def measure_path(scenario: Scenario) -> MeasuredPath:
     """Score the units on calibration text, order them, and measure the error along the path."""
     base = load_base(scenario.model.name, scenario.model.dtype)
     full = model_shape(base.model, scenario.lora)
-    batches = _calibration_batches(scenario, base.tokenizer)
+    calibration = _calibration_batches(scenario, base.tokenizer)
     adapter = initial_adapter(full, scenario.seed)
-    work = _typical_step(batches)
+    steps = [_step(batch) for batch in calibration]
+    work = _typical_step(steps)
+
+    largest = _largest_step(steps, scenario.task.max_tokens)
+    weight_bytes = base.model.lm_head.weight.element_size()
 
     importance = Importance.equal(full)
     if scenario.reduction != "depth":  # which removes no unit, so nothing needs a score
         whole = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
         load_adapter(whole, adapter)
-        importance = taylor_importance(whole, full, batches)
+        importance = taylor_importance(whole, full, calibration)
     path = build_path(full, importance, scenario.reduction, work)
 
-    few = batches[: max(1, ERROR_EXAMPLES // scenario.training.batch_size)]
+    few = calibration[: max(1, ERROR_EXAMPLES // scenario.training.batch_size)]
     exact = _gradient(base.model, full, Reduction.none(full), scenario.lora, adapter, few)
     rates = np.unique([path.snapped(prune) for prune in ERROR_POINTS])
+    if not rates.any():  # nothing can be given up, and the planner will not ask for it
+        return MeasuredPath(path, work, largest, weight_bytes, np.ones(1), np.ones(1))
     error = []
     for rate in rates:
         reduction = path.reduction(rate)
@@ -55,29 +62,35 @@ def measure_path(scenario: Scenario) -> MeasuredPath:
             else _gradient(base.model, full, reduction, scenario.lora, adapter, few)
         )
         error.append(_relative_error(exact, found, full, reduction))
-    weight_bytes = base.model.lm_head.weight.element_size()
-    return MeasuredPath(path, work, weight_bytes, rates, np.array(error))
+    return MeasuredPath(path, work, largest, weight_bytes, rates, np.array(error))
 
 
 def _calibration_batches(scenario: Scenario, tokenizer: "PreTrainedTokenizerBase") -> list[Batch]:
+    """The calibration examples, each once, batched as clients batch theirs."""
     examples = load_task(scenario.task, scenario.seed).calibration
     encoded = [encode(example, tokenizer, scenario.task.max_tokens) for example in examples]
     size = scenario.training.batch_size
-    return [
-        collate(encoded[start : start + size], tokenizer.pad_token_id)
-        for start in range(0, len(encoded), size)
-    ]
+    order = generator(scenario.seed, "calibration")
+    return list(batches(encoded, size, -(-len(encoded) // size), order, tokenizer.pad_token_id))
 
 
-def _typical_step(batches: Sequence[Batch]) -> Workload:
-    """Rows, padded length and answer tokens a row of the average batch."""
-    return Workload(
-        rows=batches[0].input_ids.shape[0],
-        length=float(np.mean([batch.input_ids.shape[1] for batch in batches])),
-        labels=float(
-            np.mean([(batch.labels[:, 1:] != -100).sum().item() / len(batch.labels) for batch in batches])
-        ),
+def _step(batch: Batch) -> Workload:
+    rows, length = batch.input_ids.shape
+    return Workload(rows, length, float((batch.labels[:, 1:] != NO_LABEL).sum()) / rows)
+
+
+def _typical_step(steps: Sequence[Workload]) -> Workload:
+    """Rows, mean padded length and mean answer tokens a row."""
+    length, labels = (
+        float(np.mean(values)) for values in zip(*((step.length, step.labels) for step in steps), strict=True)
     )
+    return Workload(steps[0].rows, length, labels)
+
+
+def _largest_step(steps: Sequence[Workload], max_tokens: int) -> Workload:
+    """What memory must hold: rows of `max_tokens`, with the answers' largest share of the text."""
+    share = max(step.labels / step.length for step in steps)
+    return Workload(steps[0].rows, max_tokens, share * max_tokens)
 
 
 def _gradient(

@@ -18,16 +18,17 @@ from airtune.assets import cache_folder
 from airtune.costs.count import Workload
 from airtune.costs.curves import PathCurves, convex_envelope, fit_curves
 from airtune.costs.shapes import ModelShape
+from airtune.files import put_in_place
 from airtune.pruning.path import ReductionPath
 from airtune.scenario import Scenario
 
-FORMAT = 2  # counts up whenever what is measured, or how, changes
-CURVE_POINTS = np.linspace(0.0, 1.0, 11)
+FORMAT = 3  # counts up whenever what is measured, or how, changes
+CURVE_POINTS = 11
 
 
 @dataclass(frozen=True)
 class MeasuredPath:
-    """A path, a typical training step, the size of a base weight in bytes, and the measured error.
+    """A path, a typical and the largest training step, the size of a base weight, and the measured error.
 
     `error_prune` and `error` (points,): relative squared error of the adapters' gradient on calibration
     text at several pruning rates, as measured, before any envelope.
@@ -35,17 +36,19 @@ class MeasuredPath:
 
     path: ReductionPath
     work: Workload
+    largest: Workload
     weight_bytes: int
     error_prune: npt.NDArray[np.float64]
     error: npt.NDArray[np.float64]
 
-    def curves(self) -> PathCurves:
-        """What the planner sees of it."""
+    def curves(self, prune_max: float) -> PathCurves:
+        """What the planner sees of it, up to the last rate of the path that is at most `prune_max`."""
+        last = self.path.within(prune_max)
         # A short path snaps several points to the same sub-model; each counts once.
-        rates = np.unique([self.path.snapped(prune) for prune in CURVE_POINTS])
+        rates = np.unique([self.path.snapped(prune) for prune in np.linspace(0.0, last, CURVE_POINTS)])
         shapes = [self.path.reduction(prune).shape(self.path.full) for prune in rates]
         envelope = convex_envelope(self.error_prune, self.error)
-        return fit_curves(rates, shapes, self.work, self.weight_bytes, envelope)
+        return fit_curves(rates, shapes, self.work, self.largest, self.weight_bytes, envelope)
 
     def save(self, file: Path) -> None:
         """Write to `file` in one step, so that nobody ever reads half of it."""
@@ -55,7 +58,14 @@ class MeasuredPath:
         with temporary.open("wb") as opened:
             np.savez(
                 opened,
-                sizes=[full.hidden, full.vocabulary, full.head_dim, full.heads_per_group, full.rank],
+                sizes=[
+                    full.hidden,
+                    full.vocabulary,
+                    full.embeddings,
+                    full.head_dim,
+                    full.heads_per_group,
+                    full.rank,
+                ],
                 projections=np.array(full.projections),
                 kv_groups=full.kv_groups,
                 neurons=full.neurons,
@@ -64,12 +74,12 @@ class MeasuredPath:
                 kinds=self.path.kinds,
                 layers=self.path.layers,
                 prune=self.path.prune,
-                work=[self.work.rows, self.work.length, self.work.labels],
+                work=[[step.rows, step.length, step.labels] for step in (self.work, self.largest)],
                 weight_bytes=self.weight_bytes,
                 error_prune=self.error_prune,
                 error=self.error,
             )
-        os.replace(temporary, file)
+        put_in_place(temporary, file)
 
     @staticmethod
     def load(file: Path) -> "MeasuredPath":
@@ -82,10 +92,11 @@ class MeasuredPath:
 
 
 def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
-    hidden, vocabulary, head_dim, heads_per_group, rank = (int(size) for size in stored["sizes"])
+    hidden, vocabulary, embeddings, head_dim, heads_per_group, rank = (int(size) for size in stored["sizes"])
     full = ModelShape(
         hidden,
         vocabulary,
+        embeddings,
         head_dim,
         heads_per_group,
         rank,
@@ -101,10 +112,13 @@ def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
         stored["layers"],
         stored["prune"],
     )
-    rows, length, labels = (float(value) for value in stored["work"])
+    work, largest = (
+        Workload(int(rows), float(length), float(labels)) for rows, length, labels in stored["work"]
+    )
     return MeasuredPath(
         path,
-        Workload(int(rows), length, labels),
+        work,
+        largest,
         int(stored["weight_bytes"]),
         stored["error_prune"],
         stored["error"],
@@ -138,7 +152,7 @@ def _cache_key(scenario: Scenario) -> str:
         "format": FORMAT,
         "model": scenario.model.model_dump(mode="json"),
         "lora": scenario.lora.model_dump(mode="json"),
-        "task": scenario.task.model_dump(mode="json"),
+        "task": scenario.task.model_dump(mode="json", exclude={"test_examples"}),
         "batch_size": scenario.training.batch_size,
         "seed": scenario.seed,
         "reduction": scenario.reduction,
@@ -148,6 +162,6 @@ def _cache_key(scenario: Scenario) -> str:
 
 
 def _file_states(name: str) -> list[tuple[str, int, int]]:
-    root = Path(name)
+    root = Path(name).expanduser()
     files = sorted(root.iterdir()) if root.is_dir() else [root] if root.is_file() else []
     return [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

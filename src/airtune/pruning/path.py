@@ -105,8 +105,12 @@ class ReductionPath:
         """The pruning rate that `reduction(prune)` really has: a path has as many rates as it has units."""
         return float(self.prune[self._steps(prune)])
 
+    def within(self, prune: float) -> float:
+        """The largest pruning rate of the path that is at most `prune`."""
+        return float(self.prune[np.searchsorted(self.prune, prune + TOLERANCE, side="right") - 1])
+
     def _steps(self, prune: float) -> int:
-        return int(np.searchsorted(self.prune, prune - TOLERANCE))
+        return min(int(np.searchsorted(self.prune, prune - TOLERANCE)), len(self.kinds))
 
 
 def build_path(full: ModelShape, importance: Importance, kind: str, work: Workload) -> ReductionPath:
@@ -132,7 +136,8 @@ def build_path(full: ModelShape, importance: Importance, kind: str, work: Worklo
         group_order=np.argsort(importance.groups, axis=1, kind="stable"),
         kinds=kinds,
         layers=layers,
-        prune=(costs[0] - costs) / (costs[0] - costs[-1]),
+        # A model with nothing to give up has the one rate 0.
+        prune=(costs[0] - costs) / max(costs[0] - costs[-1], 1.0),
     )
 
 

@@ -24,6 +24,7 @@ def model_shape(model: nn.Module, lora: Lora) -> ModelShape:
     return ModelShape(
         hidden=model.lm_head.in_features,
         vocabulary=model.lm_head.out_features,
+        embeddings=1 if model.lm_head.weight is model.get_input_embeddings().weight else 2,
         head_dim=attention.head_dim,
         heads_per_group=attention.q_proj.out_features // attention.k_proj.out_features,
         rank=lora.rank,
