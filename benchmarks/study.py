@@ -33,8 +33,8 @@ RUNS: list[tuple[str, str, float, float | None]] = [
     ("jcpba", "mixed", 0.9, None),
     ("pruning-only", "mixed", 0.9, None),
 ]
-COLUMNS = ("method", "reduction", "prune_max", "exponent", "seed", "round", "clock_s", "loss", "slow_loss")
-COLUMNS += ("bytes_up", "bytes_down", "flops", "elapsed_s")
+COLUMNS = ("method", "reduction", "prune_max", "exponent", "seed", "round", "clock_s", "round_s")
+COLUMNS += ("planned_s", "loss", "slow_loss", "bytes_up", "bytes_down", "flops", "elapsed_s")
 
 
 def main() -> None:
@@ -82,10 +82,7 @@ def one_run(
     }
     return [
         shared
-        | {
-            key: event[key]
-            for key in ("round", "clock_s", "loss", "bytes_up", "bytes_down", "flops", "elapsed_s")
-        }
+        | {key: event[key] for key in COLUMNS if key in event}
         | {"slow_loss": event.get("group_loss", {}).get(base.clients[0].id)}
         for event in map(dict, rounds)
     ]
