@@ -30,6 +30,7 @@ class RunProgress(Observer):
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self._console,
+            transient=True,  # the lines of the rounds stay, the bar does not
         )
         self._task: TaskID | None = None
         self._clock_s = 0.0
