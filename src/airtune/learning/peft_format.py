@@ -20,9 +20,8 @@ def save_adapter(directory: Path, adapter: Adapter, lora: Lora, base_path: str) 
     config = lora_config(lora)
     config.base_model_name_or_path = base_path
     config.inference_mode = True
-    fields = {
-        key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()
-    }
+    settings: dict[str, object] = config.to_dict()  # type: ignore[no-untyped-call]
+    fields = {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
     (directory / "adapter_config.json").write_text(
         json.dumps(fields, indent=1, sort_keys=True, default=str) + "\n"
     )
