@@ -32,6 +32,7 @@ _SLACK = 1e-8  # relative: of slopes taken from responses that are only nearly m
 _BATCH = 100_000  # clients times deadlines solved at once
 _NARROW = 1e-13  # relative: intervals that are cut no further
 _LEAST_GAP = 1e-9  # what double precision can certify
+_MOST_DEADLINES = 4096  # a hundred times what ordinary problems need; then the gap is what it is
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,20 @@ class _Search:
         self.fleet = fleet
         self.best = np.inf
         self.keep, self.bandwidth = fleet.keep_min, np.zeros(len(fleet.order))
+        self.solved = 0
 
     def run(self, gap: float) -> float:
-        """Cut intervals until every bound is within `gap` of the best; returns the least bound."""
+        """Cut intervals until every bound is within `gap` of the best; returns the least bound.
+
+        On numbers that leave no digits it gives up after `_MOST_DEADLINES`, with the bounds it has.
+        """
         intervals, settled = self._first_intervals(), np.inf
         while intervals:
             goal = self.best * (1.0 - max(gap, _LEAST_GAP))
             unsettled = []
             for each in intervals:
-                if each.bound >= goal or self._as_good_as_its_ends(each):
+                exhausted = self.solved >= _MOST_DEADLINES
+                if exhausted or each.bound >= goal or self._as_good_as_its_ends(each):
                     settled = min(settled, each.bound)
                 else:
                     unsettled.append(each)
@@ -140,6 +146,7 @@ class _Search:
     def _solve(self, deadlines: Array, log_price: Array, guess: Array) -> list[_Point]:
         """Solve at `deadlines` (n,) and remember the best choice."""
         points = []
+        self.solved += len(deadlines)
         for rows in self._batches(len(deadlines)):
             solved = deadline.solve(self.fleet, deadlines[rows], log_price[rows], guess[rows])
             totals = deadlines[rows] * self.fleet.rounds.count(solved.error)
