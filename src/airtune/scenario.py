@@ -86,6 +86,11 @@ class Radio(_Part):
     station_power: Power = 43.0
     noise: PowerDensity = -174.0
 
+    @property
+    def rate(self) -> Literal["shannon", "ergodic-rayleigh"]:
+        """The rate model that fits the fading, as problem files name it."""
+        return "ergodic-rayleigh" if self.fading == "ergodic" else "shannon"
+
 
 class CustomDevice(_Part):
     """A device that is not in the catalogue."""

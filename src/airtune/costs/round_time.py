@@ -68,7 +68,7 @@ def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, pa
             fixed_bytes=np.full(count, curves.memory_bytes.fixed),
             prunable_bytes=np.full(count, curves.memory_bytes.prunable),
         ),
-        rate=_rate_name(scenario),
+        rate=scenario.radio.rate,
     )
 
 
@@ -95,13 +95,9 @@ def downlink_rates(scenario: Scenario, channels: Channels, participates: Mask) -
     cell = np.array([member.cell for member in scenario.members()])
     served = np.maximum(np.bincount(cell, weights=participates, minlength=len(scenario.cells)), 1)
     share = np.array([place.downlink for place in scenario.cells]) / served
-    return rate(share[cell], channels.downlink_snr_hz, _rate_name(scenario))
+    return rate(share[cell], channels.downlink_snr_hz, scenario.radio.rate)
 
 
 def uplink_rates(scenario: Scenario, channels: Channels, bandwidth_hz: Floats) -> Floats:
     """Upload rates in bit/s on the planned bandwidth, (clients,)."""
-    return rate(bandwidth_hz, channels.uplink_snr_hz, _rate_name(scenario))
-
-
-def _rate_name(scenario: Scenario) -> str:
-    return "ergodic-rayleigh" if scenario.radio.fading == "ergodic" else "shannon"
+    return rate(bandwidth_hz, channels.uplink_snr_hz, scenario.radio.rate)

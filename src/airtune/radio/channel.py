@@ -50,7 +50,7 @@ def _uplink_snr_hz(scenario: Scenario, client: Client) -> float:
     if client.distance is None:
         if client.link is None:
             raise InputError(scenario.name, f"clients.{client.group}", words("neither"), "distance or link")
-        kind = "ergodic-rayleigh" if radio.fading == "ergodic" else "shannon"
+        kind = radio.rate
         return float(snr_for_rate(client.link, scenario.cells[client.cell].bandwidth, kind))
     shadowing = radio.shadowing * generator(scenario.seed, "shadowing", client.id).standard_normal()
     loss = float(urban_macro_db(client.distance)) + shadowing
