@@ -33,11 +33,26 @@ class Unit(IntEnum):
 
 
 @dataclass(frozen=True)
+class MeanInputs:
+    """What o_proj and down_proj read on average: `queries` (layers, queries), `neurons` (layers, neurons).
+
+    A sub-model puts the mean of what it lost in its place, see `pruning.compensation`.
+    """
+
+    queries: npt.NDArray[np.float32]
+    neurons: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Importance:
-    """Scores of what a width reduction may remove: neurons (layers, neurons), groups (layers, groups)."""
+    """Scores of what a width reduction may remove: neurons (layers, neurons), groups (layers, groups).
+
+    `mean` where the criterion has sub-models compensate for what they lost.
+    """
 
     neurons: npt.NDArray[np.float64]
     groups: npt.NDArray[np.float64]
+    mean: MeanInputs | None = None
 
     @staticmethod
     def equal(full: ModelShape) -> "Importance":
@@ -50,11 +65,15 @@ class Importance:
 
 @dataclass(frozen=True)
 class Reduction:
-    """What a sub-model keeps: masks (layers, neurons) and (layers, groups), and its lowest trained layer."""
+    """What a sub-model keeps: masks (layers, neurons) and (layers, groups), and its lowest trained layer.
+
+    `mean` if the sub-model compensates for what it lost.
+    """
 
     neurons: npt.NDArray[np.bool_]
     groups: npt.NDArray[np.bool_]
     first_trained: int
+    mean: MeanInputs | None = None
 
     @staticmethod
     def none(full: ModelShape) -> "Reduction":
@@ -88,6 +107,7 @@ class ReductionPath:
     kinds: npt.NDArray[np.int64]
     layers: npt.NDArray[np.int64]
     prune: npt.NDArray[np.float64]
+    mean: MeanInputs | None = None
 
     def reduction(self, prune: float) -> Reduction:
         """The largest sub-model whose pruning rate is at least `prune`, so it is never later than planned."""
@@ -99,7 +119,7 @@ class ReductionPath:
         for layer in range(self.full.layers):
             neurons[layer, self.neuron_order[layer, : taken[Unit.NEURONS, layer] * block]] = False
             groups[layer, self.group_order[layer, : taken[Unit.GROUP, layer]]] = False
-        return Reduction(neurons, groups, int(taken[Unit.ADAPTERS].sum()))
+        return Reduction(neurons, groups, int(taken[Unit.ADAPTERS].sum()), self.mean)
 
     def snapped(self, prune: float) -> float:
         """The pruning rate that `reduction(prune)` really has: a path has as many rates as it has units."""
@@ -138,6 +158,7 @@ def build_path(full: ModelShape, importance: Importance, kind: str, work: Worklo
         layers=layers,
         # A model with nothing to give up has the one rate 0.
         prune=(costs[0] - costs) / max(costs[0] - costs[-1], 1.0),
+        mean=importance.mean,
     )
 
 
