@@ -187,11 +187,18 @@ class Partition(_Part):
 
 
 class Training(_Part):
-    """One client's work in one round."""
+    """One client's work in one round; up to `most_steps` where the client would wait otherwise."""
 
     steps: Count = 4
+    most_steps: Count | None = None
     batch_size: Count = 4
     learning_rate: Annotated[Number, Field(gt=0, le=1)] = 5e-4
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Training":
+        if self.most_steps is not None and self.most_steps < self.steps:
+            raise MisfitError("most_steps", self.most_steps, f"at least the {self.steps} of steps")
+        return self
 
 
 class Convergence(_Part):

@@ -36,7 +36,7 @@ def reductions(draw) -> Reduction:
 
 @given(st.integers(1, 10**9), reductions(), ADAPTERS)
 def test_assignments_come_out_as_they_went_in(number, reduction, adapter):
-    found = Assignment.from_content(Assignment(number, reduction, adapter).to_content())
+    found = Assignment.from_content(Assignment(number, 3, reduction, adapter).to_content())
     assert found.round_number == number
     assert found.reduction.first_trained == reduction.first_trained
     assert (found.reduction.neurons == reduction.neurons).all()

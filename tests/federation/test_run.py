@@ -180,7 +180,7 @@ def test_fedit_is_federated_averaging(tiny, tmp_path):
             optimiser = torch.optim.AdamW(
                 parameters.values(), lr=scenario.training.learning_rate, weight_decay=0.0
             )
-            for batch in round_batches(scenario, client, round_number):
+            for batch in round_batches(scenario, client, round_number, scenario.training.steps):
                 optimiser.zero_grad()
                 model(
                     input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels
@@ -258,3 +258,26 @@ def test_nothing_is_left_of_a_run_that_cannot_begin(tiny, tmp_path):
     with pytest.raises(InputError, match="missing"):
         run(wrong, tmp_path / "mine")
     assert list(tmp_path.iterdir()) == []
+
+
+# -- Waiting --------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_would_wait_trains_on(tiny, tmp_path):
+    """With equal bandwidth the near clients wait. More steps only where they fit: the clock stays."""
+    most = 5 * tiny.training.steps
+    equal = changed(tiny, method="fedit", rounds=2)
+    longer = changed(equal, training=tiny.training.model_dump() | {"most_steps": most})
+    idle, busy = (rounds_of(run(each, tmp_path / name)) for each, name in ((equal, "idle"), (longer, "busy")))
+    for before, after in zip(idle, busy, strict=True):
+        assert after["planned_s"] == before["planned_s"]
+        assert after["round_s"] == pytest.approx(before["round_s"], rel=0.1)
+        slow, fast = (
+            [
+                b["compute_s"] / a["compute_s"]
+                for a, b in zip(before["clients"], after["clients"], strict=True)
+            ][part]
+            for part in (slice(0, 2), slice(2, 4))
+        )
+        assert max(slow) < 1.6  # at most one step more than the two it has
+        assert all(3 < ratio < 6 for ratio in fast)

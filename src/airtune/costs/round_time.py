@@ -9,7 +9,7 @@ import numpy.typing as npt
 from airtune.costs.count import Workload, step_flops
 from airtune.costs.curves import PathCurves
 from airtune.costs.shapes import ModelShape
-from airtune.planning import ErrorPower, ErrorTable, Memory, Problem, Rounds
+from airtune.planning import ErrorPower, ErrorTable, Memory, Plan, Problem, Rounds
 from airtune.radio.channel import Channels
 from airtune.radio.rate import rate
 from airtune.scenario import Scenario
@@ -70,6 +70,20 @@ def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, pa
         ),
         rate=scenario.radio.rate,
     )
+
+
+def steps_within(scenario: Scenario, curves: PathCurves, plan: Plan) -> npt.NDArray[np.int64]:
+    """(clients,) local steps: those asked for, and more where a client would only wait for the round to end.
+
+    The planned round stays as long as it is; a client gets as many steps as end before it, at most
+    `training.most_steps`.
+    """
+    training = scenario.training
+    speed = np.array([member.device.flops_per_s for member in scenario.members()])
+    step_s = (curves.flops.fixed + curves.flops.prunable * (1 - plan.prune)) / speed
+    spare = np.maximum(plan.round_s - plan.client_round_s, 0.0)
+    steps = training.steps + np.floor(spare / step_s)
+    return np.minimum(steps, training.most_steps or training.steps).astype(np.int64)
 
 
 def clock_client(

@@ -16,9 +16,10 @@ from airtune.pruning.path import Reduction
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a client is asked to do in a round: train the sub-model `reduction` from `adapter`."""
+    """What a client is asked to do in a round: train the sub-model `reduction` from `adapter` for `steps`."""
 
     round_number: int
+    steps: int
     reduction: Reduction
     adapter: Adapter
 
@@ -27,6 +28,7 @@ class Assignment:
         masks = {"neurons": self.reduction.neurons, "groups": self.reduction.groups}
         task: dict[str, Any] = {
             "round": self.round_number,
+            "steps": self.steps,
             "first-trained": self.reduction.first_trained,
         }
         for name, mask in masks.items():
@@ -50,7 +52,9 @@ class Assignment:
             for name in ("neurons", "groups")
         }
         reduction = Reduction(masks["neurons"], masks["groups"], int(task["first-trained"]))
-        return Assignment(int(task["round"]), reduction, _arrays(content.array_records["adapter"]))
+        return Assignment(
+            int(task["round"]), int(task["steps"]), reduction, _arrays(content.array_records["adapter"])
+        )
 
 
 @dataclass(frozen=True)

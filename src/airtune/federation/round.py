@@ -9,6 +9,7 @@ from typing import Any
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from airtune.costs.round_time import steps_within
 from airtune.errors import AirtuneError
 from airtune.federation.clock import Work, clock_round, clock_unplanned
 from airtune.federation.messages import Assignment, Update, adapter_bytes
@@ -89,8 +90,11 @@ def play_round(
         for client in range(len(members))
         if plan.participates[client]
     }
+    steps = steps_within(setting.scenario, setting.curves, plan)
     contents = {
-        client: Assignment(round_number, reduction, slice_adapter(adapter, path.full, reduction)).to_content()
+        client: Assignment(
+            round_number, int(steps[client]), reduction, slice_adapter(adapter, path.full, reduction)
+        ).to_content()
         for client, reduction in reductions.items()
     }
     work: dict[int, Work] = {}

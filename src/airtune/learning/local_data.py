@@ -11,13 +11,12 @@ from airtune.randomness import generator
 from airtune.scenario import Scenario
 
 
-def round_batches(scenario: Scenario, client: int, round_number: int) -> Iterator[Batch]:
+def round_batches(scenario: Scenario, client: int, round_number: int, steps: int) -> Iterator[Batch]:
     """A client's batches of one round: the same whatever the method, the engine or the order of calls."""
     base = load_base(scenario.model.name, scenario.model.dtype)
     encoded = client_examples(scenario)[client]
     order = generator(scenario.seed, "batches", round_number, client)
-    training = scenario.training
-    return batches(encoded, training.batch_size, training.steps, order, base.tokenizer.pad_token_id)
+    return batches(encoded, scenario.training.batch_size, steps, order, base.tokenizer.pad_token_id)
 
 
 @lru_cache(maxsize=1)
