@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from airtune.errors import InputError
 from airtune.learning.models import load_base, native_bfloat16, prepare
@@ -89,8 +89,9 @@ def refused(name) -> str:
 
 
 def test_another_architecture_is_refused_by_the_part_it_lacks(folder):
-    GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=8, n_layer=1, n_head=1)).save_pretrained(folder)
-    assert "GPT2LMHeadModel without model.layers" in refused(folder)
+    sizes = {"vocab_size": 300, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, num_attention_heads=1)).save_pretrained(folder)
+    assert "GPTNeoXForCausalLM without model.layers or transformer.h" in refused(folder)
 
 
 def test_half_a_file_of_weights_is_refused(folder):

@@ -37,7 +37,7 @@ def equal(left: MeasuredPath, right: MeasuredPath) -> bool:
         and (left.error == right.error).all()
         and (left.error_prune == right.error_prune).all()
         and all((getattr(left.path, name) == getattr(right.path, name)).all() for name in arrays)
-        and left.path.full.widths("q_proj")[1].tolist() == right.path.full.widths("q_proj")[1].tolist()
+        and left.path.full.layout == right.path.full.layout
         and list(left.path.full.adapter_shapes()) == list(right.path.full.adapter_shapes())
     )
 

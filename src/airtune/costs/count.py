@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from airtune.costs.shapes import ATTENTION, MLP, ModelShape
+from airtune.costs.shapes import ModelShape
 
 ADAPTER_BYTES = 4  # adapters are trained and sent in float32
 OPTIMISER_BYTES = 12  # gradient and the two moments of AdamW, float32 each
@@ -34,36 +34,20 @@ def step_flops(shape: ModelShape, work: Workload) -> float:
     layer = np.arange(shape.layers)
     trained = layer >= shape.first_trained
     total = 0.0
-    for projection in ATTENTION + MLP:
+    lowest_stage = min(projection.stage for projection in shape.adapted)
+    for projection in shape.layout.projections:
         inputs, outputs = shape.widths(projection)
-        passes_on = trained & ((layer > shape.first_trained) | _adapted_below(shape, projection))
+        # Below the lowest adapter of the lowest trained layer nothing wants a gradient.
+        passes_on = trained & ((layer > shape.first_trained) | (projection.stage > lowest_stage))
         total += float(np.sum(inputs * outputs * (2 + 2 * passes_on)))
-        if projection in shape.projections:
+        if projection in shape.adapted:
             thin = inputs * (2 + 2 * trained + 2 * passes_on) + outputs * (2 + 4 * trained)
             total += float(np.sum(shape.rank * thin))
     # Scores and their product with the values: 2 + 2 FLOPs forward, twice that backward.
-    heads = shape.kv_groups * shape.heads_per_group * shape.head_dim
-    backward = trained & ((layer > shape.first_trained) | _adapted_below(shape, "o_proj"))
-    total += float(np.sum(heads * (4 + 8 * backward))) * work.length
+    backward = trained & ((layer > shape.first_trained) | (lowest_stage == 0))
+    total += float(np.sum(shape.width("queries") * (4 + 8 * backward))) * work.length
     head = work.rows * work.labels * shape.hidden * shape.vocabulary * (2 + 2)
     return total * tokens + head
-
-
-def _adapted_below(shape: ModelShape, projection: str) -> bool:
-    """Whether a layer has an adapter that `projection`'s input comes from.
-
-    In the lowest trained layer nothing else wants a gradient, so a projection without one passes none on.
-    """
-    sources = {
-        "q_proj": (),
-        "k_proj": (),
-        "v_proj": (),
-        "o_proj": ("q_proj", "k_proj", "v_proj"),
-        "gate_proj": ATTENTION,
-        "up_proj": ATTENTION,
-        "down_proj": (*ATTENTION, "gate_proj", "up_proj"),
-    }
-    return any(source in shape.projections for source in sources[projection])
 
 
 def upload_bytes(shape: ModelShape) -> int:
@@ -87,10 +71,10 @@ def memory_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:
     """Bytes of memory that training takes: weights, adapters, optimiser state and kept activations.
 
     `weight_bytes` is the size of one base weight (2 in bfloat16). Activations are those that eager
-    attention and the gated MLP keep for the backward pass in the layers that are trained.
+    attention and the MLP keep for the backward pass in the layers that are trained.
     """
-    base = shape.embeddings * shape.hidden * shape.vocabulary
-    for projection in ATTENTION + MLP:
+    base = (shape.embeddings * shape.vocabulary + shape.positions) * shape.hidden
+    for projection in shape.layout.projections:
         inputs, outputs = shape.widths(projection)
         base += int(np.sum(inputs * outputs))
     entries = sum(rows * columns for _, _, _, (rows, columns) in shape.adapter_shapes())
@@ -102,20 +86,21 @@ def memory_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:
 def _activation_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:
     trained = np.arange(shape.layers) >= shape.first_trained
     tokens = work.rows * work.length
-    queries = shape.kv_groups * shape.heads_per_group * shape.head_dim
     heads = shape.kv_groups * shape.heads_per_group
-    # Queries, and keys and values repeated for every query head; gate, its activation and up; the inputs
-    # of two norms, which compute in float32.
-    kept = weight_bytes * (3 * queries + 3 * shape.neurons) + 4.0 * 2 * shape.hidden
+    queries, values = shape.width("queries"), shape.width("values")
+    # Queries, and keys and values repeated for every query head; what the MLP's activation needs.
+    kept = 1.0 * weight_bytes * (3 * queries + shape.layout.kept_neurons * shape.neurons)
+    # The inputs of norms.
+    kept += (4 if shape.layout.norm_in_float32 else weight_bytes) * shape.norms * shape.hidden
+    kept += shape.head_norms * 4 * (queries + values)
     # The softmax computes in float32 and hands its result on in the base's type.
     kept += heads * work.length * (4 if weight_bytes == 4 else 4 + weight_bytes)
     sources = set()
-    for projection in shape.projections:
+    for projection in shape.adapted:
         # An adapter keeps its input in float32; those of one source share it where no cast makes a copy.
-        source = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}.get(projection, projection)
-        if weight_bytes != 4 or source not in sources:
+        if weight_bytes != 4 or projection.stage not in sources:
             kept += ADAPTER_BYTES * shape.widths(projection)[0]
-        sources.add(source)
+        sources.add(projection.stage)
         kept += ADAPTER_BYTES * shape.rank
     logits = 2 * 4 * work.rows * work.labels * shape.vocabulary  # log-probabilities and their gradient
     return float(np.sum(kept * trained)) * tokens + logits

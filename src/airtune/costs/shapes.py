@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-MLP = ("gate_proj", "up_proj", "down_proj")
+from airtune.costs.layouts import LLAMA, Layout, Projection
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A Llama-type decoder, layer by layer.
+    """A decoder, layer by layer.
 
     `embeddings` is the number of (vocabulary, hidden) matrices: 1 where input and output share theirs.
-    `kv_groups` and `neurons` are (layers,) int: key-value groups and MLP neurons that a layer has.
-    Layers below `first_trained` take part in the forward pass only: their adapters are frozen.
-    `projections` are those that carry a LoRA adapter of rank `rank`.
+    `positions` is the number of learned position vectors. `kv_groups` and `neurons` are (layers,) int:
+    key-value groups and MLP neurons that a layer has. Layers below `first_trained` take part in the
+    forward pass only: their adapters are frozen. `projections` names those that carry a LoRA adapter of
+    rank `rank`. A block has `norms` norms over hidden coordinates; `head_norms`: also of queries and keys.
     """
 
     hidden: int
@@ -30,10 +30,19 @@ class ModelShape:
     kv_groups: npt.NDArray[np.int64]
     neurons: npt.NDArray[np.int64]
     first_trained: int = 0
+    layout: Layout = LLAMA
+    positions: int = 0
+    norms: int = 2
+    head_norms: bool = False
 
     @property
     def layers(self) -> int:
         return len(self.neurons)
+
+    @property
+    def adapted(self) -> tuple[Projection, ...]:
+        """The projections with an adapter. A fused one has it if any of its names is asked for."""
+        return tuple(one for one in self.layout.projections if set(one.names) & set(self.projections))
 
     def reduced(
         self, kv_groups: npt.NDArray[np.int64], neurons: npt.NDArray[np.int64], first_trained: int
@@ -41,36 +50,30 @@ class ModelShape:
         """The same model with fewer units a layer and its lower layers frozen."""
         return replace(self, kv_groups=kv_groups, neurons=neurons, first_trained=first_trained)
 
-    def widths(self, projection: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Inputs and outputs of one projection in every layer, each (layers,)."""
-        hidden = np.full(self.layers, self.hidden)
-        values = self.kv_groups * self.head_dim
-        queries = values * self.heads_per_group
-        return {
-            "q_proj": (hidden, queries),
-            "k_proj": (hidden, values),
-            "v_proj": (hidden, values),
-            "o_proj": (queries, hidden),
-            "gate_proj": (hidden, self.neurons),
-            "up_proj": (hidden, self.neurons),
-            "down_proj": (self.neurons, hidden),
-        }[projection]
+    def width(self, units: str) -> npt.NDArray[np.int64]:
+        """Coordinates of one kind ("hidden", "queries", "values", "neurons") in every layer, (layers,)."""
+        if units == "hidden":
+            return np.full(self.layers, self.hidden)
+        if units == "neurons":
+            return self.neurons
+        return self.kv_groups * self.head_dim * (self.heads_per_group if units == "queries" else 1)
 
-    def adapter_shapes(self, trained_only: bool = False) -> Iterator[tuple[str, int, str, tuple[int, int]]]:
+    def widths(self, projection: Projection) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Inputs and outputs of one projection in every layer, each (layers,)."""
+        outputs = np.sum([self.width(units) for units in projection.writes], axis=0)
+        return self.width(projection.reads), outputs
+
+    def adapter_shapes(
+        self, trained_only: bool = False
+    ) -> Iterator[tuple[str, int, Projection, tuple[int, int]]]:
         """Every adapter matrix: (name, layer, projection, shape); B is (out, rank) and A is (rank, in)."""
-        widths = {projection: self.widths(projection) for projection in self.projections}
+        widths = {projection: self.widths(projection) for projection in self.adapted}
         for layer in range(self.first_trained if trained_only else 0, self.layers):
             for projection, (inputs, outputs) in widths.items():
-                yield adapter_name(layer, projection, "A"), layer, projection, (self.rank, int(inputs[layer]))
-                yield (
-                    adapter_name(layer, projection, "B"),
-                    layer,
-                    projection,
-                    (int(outputs[layer]), self.rank),
-                )
+                module = self.module_path(layer, projection)
+                yield f"{module}.lora_A.weight", layer, projection, (self.rank, int(inputs[layer]))
+                yield f"{module}.lora_B.weight", layer, projection, (int(outputs[layer]), self.rank)
 
-
-def adapter_name(layer: int, projection: str, matrix: str) -> str:
-    """The name of an adapter matrix ("A" or "B") as PEFT spells it in the decoder's state dict."""
-    block = "self_attn" if projection in ATTENTION else "mlp"
-    return f"model.layers.{layer}.{block}.{projection}.lora_{matrix}.weight"
+    def module_path(self, layer: int, projection: Projection) -> str:
+        """Where a layer's projection is in the model; its adapter's names begin so, as PEFT spells them."""
+        return f"{self.layout.blocks}.{layer}.{projection.path}"

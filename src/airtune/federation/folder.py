@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import IO, Any
 
+from airtune.costs.shapes import ModelShape
 from airtune.errors import AirtuneError, InputError, words
 from airtune.federation.checkpoint import FILE as CHECKPOINT
 from airtune.federation.checkpoint import Checkpoint
@@ -119,12 +120,12 @@ class RunFolder:
         (self.directory / PLANS).mkdir(exist_ok=True)
         write_whole(self.directory / PLANS / f"round-{round_number:03d}.json", plan.to_json())
 
-    def finish(self, adapter_matrices: Adapter, lora: Lora, base_path: str) -> None:
+    def finish(self, adapter_matrices: Adapter, full: ModelShape, lora: Lora, base_path: str) -> None:
         """Write adapter, end event, report and, as the sign that all is there, the summary."""
         new, adapter = self.directory / f"{ADAPTER}.new", self.directory / ADAPTER
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        save_adapter(new, adapter_matrices, lora, base_path)
+        save_adapter(new, adapter_matrices, full, lora, base_path)
         shutil.rmtree(adapter, ignore_errors=True)
         new.rename(adapter)
         events = self.directory / EVENTS_FILE

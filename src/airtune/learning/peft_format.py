@@ -5,19 +5,21 @@ from pathlib import Path
 
 from safetensors.numpy import save_file
 
+from airtune.costs.shapes import ModelShape
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.submodel import lora_config
 from airtune.scenario import Lora
 
 
-def save_adapter(directory: Path, adapter: Adapter, lora: Lora, base_path: str) -> None:
+def save_adapter(directory: Path, adapter: Adapter, full: ModelShape, lora: Lora, base_path: str) -> None:
     """Write adapter_model.safetensors and adapter_config.json; same adapter, same bytes.
 
     Args:
         directory: an existing folder.
+        full: the shape of the base model.
         base_path: where the base model is, as PEFT's configuration names it.
     """
-    config = lora_config(lora)
+    config = lora_config(full, lora)
     config.base_model_name_or_path = base_path
     config.inference_mode = True
     settings: dict[str, object] = config.to_dict()  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
 """Adapters going down to a sub-model and coming back: slicing, scattering and averaging over holders.
 
-An adapter is a dict from PEFT's names (`costs.shapes.adapter_name`) to float32 matrices, B (out, rank)
+An adapter is a dict from PEFT's names (`ModelShape.adapter_shapes`) to float32 matrices, B (out, rank)
 and A (rank, in). A sub-model holds the rows of B and the columns of A that its smaller layers have.
 """
 
@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from airtune.costs.shapes import MLP, ModelShape
+from airtune.costs.layouts import Projection
+from airtune.costs.shapes import ModelShape
 from airtune.errors import AirtuneError
 from airtune.pruning.path import Reduction
 from airtune.randomness import generator
 
 Adapter = dict[str, npt.NDArray[np.float32]]
+Index = slice | npt.NDArray[np.int64]
+EVERYTHING = slice(None)
 
 
 def initial_adapter(full: ModelShape, seed: int) -> Adapter:
@@ -40,27 +43,30 @@ def units_kept(full: ModelShape, reduction: Reduction, layer: int) -> dict[str, 
     }
 
 
-def inner_side(projection: str) -> tuple[str, bool]:
-    """Which inner coordinates a projection touches, and whether they are its outputs (else its inputs)."""
-    if projection in MLP:
-        return "neurons", projection != "down_proj"
-    return ("values" if projection in ("k_proj", "v_proj") else "queries"), projection != "o_proj"
+def kept_coordinates(
+    full: ModelShape, kept: Mapping[str, npt.NDArray[np.int64]], layer: int, projection: Projection
+) -> tuple[Index, Index]:
+    """The outputs and the inputs of a projection that a sub-model keeps: `weight[outputs, inputs]`.
+
+    One of them is everything, as one side of every projection is the hidden state.
+
+    Args:
+        kept: what `units_kept` says of this layer.
+    """
+    if projection.writes == ("hidden",):
+        return EVERYTHING, kept[projection.reads]
+    widths = [int(full.width(units)[layer]) for units in projection.writes]
+    starts = np.cumsum([0, *widths[:-1]])
+    parts = [kept[units] + start for units, start in zip(projection.writes, starts, strict=True)]
+    return np.concatenate(parts), EVERYTHING
 
 
-def _places(
-    full: ModelShape, reduction: Reduction
-) -> Iterable[tuple[str, int, tuple[slice | npt.NDArray[np.int64], slice | npt.NDArray[np.int64]]]]:
+def _places(full: ModelShape, reduction: Reduction) -> Iterable[tuple[str, int, tuple[Index, Index]]]:
     """(name, layer, index) of every adapter matrix: `full_matrix[index]` is what the sub-model holds."""
-    everything = slice(None)
     kept = [units_kept(full, reduction, layer) for layer in range(full.layers)]
     for name, layer, projection, _ in full.adapter_shapes():
-        unit, is_output = inner_side(projection)
-        if ".lora_B." in name and is_output:
-            yield name, layer, (kept[layer][unit], everything)
-        elif ".lora_A." in name and not is_output:
-            yield name, layer, (everything, kept[layer][unit])
-        else:
-            yield name, layer, (everything, everything)
+        outputs, inputs = kept_coordinates(full, kept[layer], layer, projection)
+        yield name, layer, (EVERYTHING, inputs) if ".lora_A." in name else (outputs, EVERYTHING)
 
 
 def slice_adapter(

@@ -35,9 +35,10 @@ def taylor_importance(model: nn.Module, full: ModelShape, batches: Iterable[Batc
         return hook
 
     handles = []
-    for number, layer in enumerate(model.model.layers):
-        handles.append(layer.mlp.down_proj.register_forward_pre_hook(keep("neurons", number)))
-        handles.append(layer.self_attn.o_proj.register_forward_pre_hook(keep("groups", number)))
+    for number in range(full.layers):
+        for name, units in (("neurons", "neurons"), ("groups", "queries")):
+            reader = model.get_submodule(full.module_path(number, full.layout.reading(units)))
+            handles.append(reader.register_forward_pre_hook(keep(name, number)))
     try:
         for batch in batches:
             losses, _ = answer_losses(model, batch)

@@ -17,13 +17,15 @@ import numpy.typing as npt
 from airtune.assets import cache_folder
 from airtune.costs.count import Workload
 from airtune.costs.curves import PathCurves, convex_envelope, fit_curves
+from airtune.costs.layouts import LAYOUTS
 from airtune.costs.shapes import ModelShape
 from airtune.files import put_in_place
 from airtune.pruning.path import ReductionPath
 from airtune.scenario import Scenario
 
-FORMAT = 3  # counts up whenever what is measured, or how, changes
+FORMAT = 4  # counts up whenever what is measured, or how, changes
 CURVE_POINTS = 11
+SIZES = ("hidden", "vocabulary", "embeddings", "head_dim", "heads_per_group", "rank", "positions", "norms")
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,9 @@ class MeasuredPath:
         with temporary.open("wb") as opened:
             np.savez(
                 opened,
-                sizes=[
-                    full.hidden,
-                    full.vocabulary,
-                    full.embeddings,
-                    full.head_dim,
-                    full.heads_per_group,
-                    full.rank,
-                ],
+                sizes=[getattr(full, size) for size in SIZES],
+                head_norms=full.head_norms,
+                layout=full.layout.name,
                 projections=np.array(full.projections),
                 kv_groups=full.kv_groups,
                 neurons=full.neurons,
@@ -92,17 +89,13 @@ class MeasuredPath:
 
 
 def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
-    hidden, vocabulary, embeddings, head_dim, heads_per_group, rank = (int(size) for size in stored["sizes"])
     full = ModelShape(
-        hidden,
-        vocabulary,
-        embeddings,
-        head_dim,
-        heads_per_group,
-        rank,
-        tuple(str(name) for name in stored["projections"]),
-        stored["kv_groups"],
-        stored["neurons"],
+        **{name: int(size) for name, size in zip(SIZES, stored["sizes"], strict=True)},
+        projections=tuple(str(name) for name in stored["projections"]),
+        kv_groups=stored["kv_groups"],
+        neurons=stored["neurons"],
+        layout=LAYOUTS[str(stored["layout"])],
+        head_norms=bool(stored["head_norms"]),
     )
     path = ReductionPath(
         full,

@@ -10,36 +10,57 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-from airtune.costs.shapes import ATTENTION, MLP, ModelShape
-from airtune.pruning.adapters import Adapter, inner_side, units_kept
+from airtune.costs.shapes import ModelShape
+from airtune.errors import InputError
+from airtune.learning.decoder import dense_sizes, find_layout, unit_widths
+from airtune.pruning.adapters import Adapter, Index, kept_coordinates, units_kept
 from airtune.pruning.path import Reduction
 from airtune.scenario import Lora
 
 
 def model_shape(model: nn.Module, lora: Lora) -> ModelShape:
-    """The shape of a Llama-type model, read from its layers."""
-    layers = model.model.layers
-    attention = layers[0].self_attn
-    groups = [layer.self_attn.k_proj.out_features // attention.head_dim for layer in layers]
-    return ModelShape(
-        hidden=model.lm_head.in_features,
+    """The shape of a model, read from its layers.
+
+    Raises:
+        InputError: its blocks are not understood, or none of their layers is to carry an adapter.
+    """
+    layout = find_layout(model)
+    blocks = model.get_submodule(layout.blocks)
+    paths = [projection.path for projection in layout.projections]
+    widths = unit_widths({path: dense_sizes(blocks[0].get_submodule(path)) for path in paths}, layout)
+    attention = layout.reading("queries").path.rpartition(".")[0]
+    head_dim = blocks[0].get_submodule(attention).head_dim
+    norms = {name.rpartition(".")[0] for name, _ in blocks[0].named_parameters()} - set(paths)
+    head_norms = {name for name in norms if name.startswith(f"{attention}.")}
+    embeddings = {module for module in model.modules() if isinstance(module, nn.Embedding)}
+    shape = ModelShape(
+        hidden=widths["hidden"],
         vocabulary=model.lm_head.out_features,
         embeddings=1 if model.lm_head.weight is model.get_input_embeddings().weight else 2,
-        head_dim=attention.head_dim,
-        heads_per_group=attention.q_proj.out_features // attention.k_proj.out_features,
+        head_dim=head_dim,
+        heads_per_group=widths["queries"] // widths["values"],
         rank=lora.rank,
         projections=tuple(lora.projections),
-        kv_groups=np.array(groups),
-        neurons=np.array([layer.mlp.gate_proj.out_features for layer in layers]),
+        kv_groups=np.full(len(blocks), widths["values"] // head_dim),
+        neurons=np.full(len(blocks), widths["neurons"]),
+        layout=layout,
+        positions=sum(module.num_embeddings for module in embeddings - {model.get_input_embeddings()}),
+        norms=len(norms - head_norms),
+        head_norms=bool(head_norms),
     )
+    if not shape.adapted:
+        known = ", ".join(name for projection in layout.projections for name in projection.names)
+        raise InputError("scenario", "lora.projections", list(lora.projections), f"one of {known}")
+    return shape
 
 
-def lora_config(lora: Lora) -> LoraConfig:
-    """PEFT's configuration of our adapters."""
+def lora_config(full: ModelShape, lora: Lora) -> LoraConfig:
+    """PEFT's configuration of our adapters on a model of shape `full`."""
     return LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
-        target_modules=list(lora.projections),
+        target_modules=[projection.path for projection in full.adapted],
+        fan_in_fan_out=full.layout.weights_are_transposed,
         task_type="CAUSAL_LM",
     )
 
@@ -54,21 +75,24 @@ def build_submodel(base: nn.Module, full: ModelShape, reduction: Reduction, lora
     submodel = copy.deepcopy(base, {id(tensor): tensor for tensor in tensors})
     submodel.requires_grad_(False)
     smaller = reduction.shape(full)
-    for number, layer in enumerate(submodel.model.layers):
+    for number, block in enumerate(submodel.get_submodule(full.layout.blocks)):
         if (smaller.kv_groups[number], smaller.neurons[number]) == (
             full.kv_groups[number],
             full.neurons[number],
         ):
             continue
         kept = units_kept(full, reduction, number)
-        for projection in ATTENTION + MLP:
-            block = layer.self_attn if projection in ATTENTION else layer.mlp
-            unit, is_output = inner_side(projection)
-            setattr(block, projection, _sliced(getattr(block, projection), kept[unit], is_output))
-    inject_adapter_in_model(lora_config(lora), submodel, low_cpu_mem_usage=True)
+        for projection in full.layout.projections:
+            place, _, name = projection.path.rpartition(".")
+            parent = block.get_submodule(place)
+            outputs, inputs = kept_coordinates(full, kept, number, projection)
+            setattr(parent, name, _sliced(getattr(parent, name), outputs, inputs))
+            if len(projection.writes) > 1:
+                parent.split_size = len(kept["queries"])  # where a fused projection's parts begin
+    inject_adapter_in_model(lora_config(full, lora), submodel, low_cpu_mem_usage=True)
     for name, parameter in submodel.named_parameters():
         if ".lora_" in name:
-            parameter.requires_grad_(_layer_of(name) >= reduction.first_trained)
+            parameter.requires_grad_(_layer_of(name, full) >= reduction.first_trained)
     return submodel
 
 
@@ -109,17 +133,27 @@ def _adapter_modules(submodel: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def _layer_of(name: str) -> int:
-    return int(name.split("model.layers.")[1].split(".")[0])
+def _layer_of(name: str, full: ModelShape) -> int:
+    return int(name.split(f"{full.layout.blocks}.")[1].split(".")[0])
 
 
-def _sliced(linear: nn.Linear, kept: npt.NDArray[np.int64], is_output: bool) -> nn.Linear:
-    """A smaller dense layer with the kept outputs (rows) or inputs (columns) of `linear`."""
-    index = torch.from_numpy(kept).to(linear.weight.device)
-    weight = linear.weight.detach().index_select(0 if is_output else 1, index).contiguous()
-    bias = linear.bias
-    smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    smaller.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        smaller.bias = nn.Parameter(bias.detach()[index] if is_output else bias.detach(), requires_grad=False)
+def _sliced(dense: nn.Module, outputs: Index, inputs: Index) -> nn.Module:
+    """A smaller dense layer, of the same kind, with some outputs or some inputs of `dense`."""
+    is_linear = isinstance(dense, nn.Linear)
+    weight = _chosen(dense.weight, outputs, 0 if is_linear else 1)
+    weight = _chosen(weight, inputs, 1 if is_linear else 0)
+    smaller = copy.copy(dense)
+    smaller._parameters = {"weight": nn.Parameter(weight, requires_grad=False), "bias": None}
+    if dense.bias is not None:
+        smaller.bias = nn.Parameter(_chosen(dense.bias, outputs, 0), requires_grad=False)
+    if is_linear:
+        smaller.out_features, smaller.in_features = weight.shape
+    else:
+        smaller.nx, smaller.nf = weight.shape
     return smaller
+
+
+def _chosen(tensor: torch.Tensor, index: Index, dimension: int) -> torch.Tensor:
+    if isinstance(index, slice):
+        return tensor.detach()
+    return tensor.detach().index_select(dimension, torch.from_numpy(index).to(tensor.device))
