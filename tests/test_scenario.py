@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airtune.devices import CATALOGUE
 from airtune.errors import InputError
 from airtune.methods import METHODS
-from airtune.scenario import PROJECTIONS, TASKS, Scenario
+from airtune.scenario import CRITERIA, PROJECTIONS, TASKS, Scenario
 from airtune.scenario_file import dump_scenario, load_scenario, parse_scenario
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -97,6 +97,7 @@ def scenarios(draw) -> dict:
         "seed": draw(st.integers(0, 2**63 - 1)),
         "method": draw(st.sampled_from(list(METHODS))),
         "reduction": draw(st.sampled_from(["width", "depth", "mixed"])),
+        "criterion": draw(st.sampled_from([one for one in CRITERIA if one != "lora_gradient"])),
         "prune_max": draw(st.floats(0, 1)),
         "rounds": draw(st.integers(1, 1000)),
         "model": {"name": draw(st.text(min_size=1).filter(lambda text: "\0" not in text))},
@@ -243,6 +244,11 @@ def test_files_that_cannot_be_read(tmp_path):
         ({"lora.alpha": math.inf}, "lora.alpha: found inf, expected a number"),
         ({"lora.projections": []}, "lora.projections: found an empty list, expected at least 1"),
         ({"lora.projections": ["q_proj", "q_proj"]}, "lora.projections: found q_proj twice"),
+        ({"criterion": "best"}, "criterion: found 'best', expected 'taylor', 'lora_gradient'"),
+        (
+            {"criterion": "lora_gradient", "reduction": "width", "lora.projections": ["q_proj", "v_proj"]},
+            "lora.projections: found q_proj, v_proj, expected some of attention and of MLP",
+        ),
         ({"lora.projections": ["q"]}, "lora.projections.0: found 'q', expected 'q_proj', 'k_proj'"),
         ({"lora": None}, "lora: found nothing, expected a mapping of fields"),
         ({"method": "fedavg"}, "method: found 'fedavg', expected one of joint, jcpba"),

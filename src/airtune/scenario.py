@@ -32,6 +32,7 @@ from airtune.quantities import (
 from airtune.randomness import generator
 
 TASKS = ("gsm_symbolic", "gsm8k", "yahoo_answers", "jsonl")
+CRITERIA = ("taylor", "lora_gradient", "flap", "wanda", "magnitude", "random")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 MOST = 10**9  # of anything counted: beyond it a number is a slip of the keyboard
@@ -235,6 +236,7 @@ class Scenario(_Part):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)] = 0
     method: Annotated[str, AfterValidator(lambda name: known_method(name))] = "joint"
     reduction: Literal["width", "depth", "mixed"] = "depth"
+    criterion: Literal[CRITERIA] = "taylor"  # type: ignore[valid-type]
     prune_max: Share = 0.7
     rounds: Count = 6
     model: ModelChoice = ModelChoice()
@@ -259,6 +261,10 @@ class Scenario(_Part):
         if (everyone and abs(given - 1) > 1e-6) or (not everyone and given >= 1):
             expected = "shares that sum to 1" if everyone else "less than 1, as some clients have no share"
             raise MisfitError("clients", words(f"shares that sum to {given:.6g}"), expected)
+        halves = {name in PROJECTIONS[:4] for name in self.lora.projections}
+        if self.criterion == "lora_gradient" and self.reduction != "depth" and len(halves) < 2:
+            found = words(", ".join(self.lora.projections))
+            raise MisfitError("lora.projections", found, "some of attention and of MLP, as it scores adapters")
         for number, group in enumerate(self.clients):
             if group.cell not in cells:
                 raise MisfitError(f"clients.{number}.cell", group.cell, f"one of {', '.join(cells)}")
