@@ -247,7 +247,7 @@ def test_files_that_cannot_be_read(tmp_path):
         ({"criterion": "best"}, "criterion: found 'best', expected 'taylor', 'lora_gradient'"),
         (
             {"criterion": "lora_gradient", "reduction": "width", "lora.projections": ["q_proj", "v_proj"]},
-            "lora.projections: found q_proj, v_proj, expected some of attention and of MLP",
+            "lora.projections: found q_proj, v_proj, expected some of attention and some of the MLP",
         ),
         ({"lora.projections": ["q"]}, "lora.projections.0: found 'q', expected 'q_proj', 'k_proj'"),
         ({"lora": None}, "lora: found nothing, expected a mapping of fields"),

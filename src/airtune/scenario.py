@@ -264,7 +264,7 @@ class Scenario(_Part):
         halves = {name in PROJECTIONS[:4] for name in self.lora.projections}
         if self.criterion == "lora_gradient" and self.reduction != "depth" and len(halves) < 2:
             found = words(", ".join(self.lora.projections))
-            raise MisfitError("lora.projections", found, "some of attention and of MLP, as it scores adapters")
+            raise MisfitError("lora.projections", found, "some of attention and some of the MLP")
         for number, group in enumerate(self.clients):
             if group.cell not in cells:
                 raise MisfitError(f"clients.{number}.cell", group.cell, f"one of {', '.join(cells)}")

@@ -14,6 +14,7 @@ from airtune.costs.shapes import ModelShape
 from airtune.errors import InputError
 from airtune.learning.decoder import dense_sizes, find_layout, unit_widths
 from airtune.pruning.adapters import Adapter, Index, kept_coordinates, units_kept
+from airtune.pruning.compensation import compensate
 from airtune.pruning.path import Reduction
 from airtune.scenario import Lora
 
@@ -89,6 +90,7 @@ def build_submodel(base: nn.Module, full: ModelShape, reduction: Reduction, lora
             setattr(parent, name, _sliced(getattr(parent, name), outputs, inputs))
             if len(projection.writes) > 1:
                 parent.split_size = len(kept["queries"])  # where a fused projection's parts begin
+    compensate(submodel, base, full, reduction)
     inject_adapter_in_model(lora_config(full, lora), submodel, low_cpu_mem_usage=True)
     for name, parameter in submodel.named_parameters():
         if ".lora_" in name:
