@@ -1,4 +1,4 @@
-"""Measuring a reduction path: Taylor scores and the error of sub-models' gradients, on calibration text."""
+"""Measuring a reduction path: units' scores and the error of sub-models' gradients, on calibration text."""
 
 import gc
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from airtune.learning.models import load_base
 from airtune.learning.tasks import load_task
 from airtune.learning.tokens import NO_LABEL, Batch, batches, encode
 from airtune.pruning.adapters import Adapter, initial_adapter, slice_adapter
-from airtune.pruning.importance import taylor_importance
+from airtune.pruning.criteria import CRITERIA
 from airtune.pruning.measured import MeasuredPath
 from airtune.pruning.path import Importance, Reduction, build_path
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape, read_gradient
@@ -53,7 +53,7 @@ def measure_path(
     if scenario.reduction != "depth":  # which removes no unit, so nothing needs a score
         whole = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
         load_adapter(whole, adapter)
-        importance = taylor_importance(whole, full, calibration)
+        importance = CRITERIA[scenario.criterion](whole, full, calibration, scenario.seed)
     path = build_path(full, importance, scenario.reduction, work)
 
     few = calibration[: max(1, examples // scenario.training.batch_size)]

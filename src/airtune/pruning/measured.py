@@ -20,11 +20,12 @@ from airtune.costs.curves import PathCurves, convex_envelope, fit_curves
 from airtune.costs.layouts import LAYOUTS
 from airtune.costs.shapes import ModelShape
 from airtune.files import put_in_place
-from airtune.pruning.path import ReductionPath
-from airtune.scenario import Scenario
+from airtune.pruning.path import MeanInputs, ReductionPath
+from airtune.scenario import Payload, Scenario
 
-FORMAT = 4  # counts up whenever what is measured, or how, changes
+FORMAT = 5  # counts up whenever what is measured, or how, changes
 CURVE_POINTS = 11
+NO_MEAN = MeanInputs(np.zeros(0, np.float32), np.zeros(0, np.float32))  # in files
 SIZES = ("hidden", "vocabulary", "embeddings", "head_dim", "heads_per_group", "rank", "positions", "norms")
 
 
@@ -43,25 +44,26 @@ class MeasuredPath:
     error_prune: npt.NDArray[np.float64]
     error: npt.NDArray[np.float64]
 
-    def curves(self, prune_max: float) -> PathCurves:
+    def curves(self, prune_max: float, payload: Payload) -> PathCurves:
         """What the planner sees of it, up to the last rate of the path that is at most `prune_max`."""
         last = self.path.within(prune_max)
         # A short path snaps several points to the same sub-model; each counts once.
         rates = np.unique([self.path.snapped(prune) for prune in np.linspace(0.0, last, CURVE_POINTS)])
         shapes = [self.path.reduction(prune).shape(self.path.full) for prune in rates]
         envelope = convex_envelope(self.error_prune, self.error)
-        return fit_curves(rates, shapes, self.work, self.largest, self.weight_bytes, envelope)
+        return fit_curves(rates, shapes, self.work, self.largest, self.weight_bytes, payload, envelope)
 
     def save(self, file: Path) -> None:
         """Write to `file` in one step, so that nobody ever reads half of it."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        full = self.path.full
+        full, mean = self.path.full, self.path.mean or NO_MEAN
         temporary = file.with_name(f"{file.name}.{os.getpid()}.new")  # processes may measure the same path
         with temporary.open("wb") as opened:
             np.savez(
                 opened,
                 sizes=[getattr(full, size) for size in SIZES],
                 head_norms=full.head_norms,
+                train_a=full.train_a,
                 layout=full.layout.name,
                 projections=np.array(full.projections),
                 kv_groups=full.kv_groups,
@@ -71,6 +73,8 @@ class MeasuredPath:
                 kinds=self.path.kinds,
                 layers=self.path.layers,
                 prune=self.path.prune,
+                mean_queries=mean.queries,
+                mean_neurons=mean.neurons,
                 work=[[step.rows, step.length, step.labels] for step in (self.work, self.largest)],
                 weight_bytes=self.weight_bytes,
                 error_prune=self.error_prune,
@@ -96,6 +100,7 @@ def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
         neurons=stored["neurons"],
         layout=LAYOUTS[str(stored["layout"])],
         head_norms=bool(stored["head_norms"]),
+        train_a=bool(stored["train_a"]),
     )
     path = ReductionPath(
         full,
@@ -104,6 +109,7 @@ def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
         stored["kinds"],
         stored["layers"],
         stored["prune"],
+        MeanInputs(stored["mean_queries"], stored["mean_neurons"]) if stored["mean_queries"].size else None,
     )
     work, largest = (
         Workload(int(rows), float(length), float(labels)) for rows, length, labels in stored["work"]
@@ -149,6 +155,7 @@ def _cache_key(scenario: Scenario) -> str:
         "batch_size": scenario.training.batch_size,
         "seed": scenario.seed,
         "reduction": scenario.reduction,
+        "criterion": scenario.criterion,
         "files": [_file_states(name) for name in (scenario.model.name, scenario.task.data) if name],
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
