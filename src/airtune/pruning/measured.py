@@ -51,7 +51,10 @@ class MeasuredPath:
         rates = np.unique([self.path.snapped(prune) for prune in np.linspace(0.0, last, CURVE_POINTS)])
         shapes = [self.path.reduction(prune).shape(self.path.full) for prune in rates]
         envelope = convex_envelope(self.error_prune, self.error)
-        return fit_curves(rates, shapes, self.work, self.largest, self.weight_bytes, payload, envelope)
+        compensates = self.path.mean is not None
+        return fit_curves(
+            rates, shapes, self.work, self.largest, self.weight_bytes, payload, compensates, envelope
+        )
 
     def save(self, file: Path) -> None:
         """Write to `file` in one step, so that nobody ever reads half of it."""
