@@ -55,9 +55,10 @@ def test_every_payload_learns_and_is_counted(payload, behind, tiny, finished, tm
             assert row["bytes_down"] == download_bytes(shape)
 
 
-@pytest.mark.parametrize("reduction", ["width", "depth"])
-def test_a_frozen_a_stays_as_it_was_drawn(reduction, tiny, finished, tmp_path):
-    scenario = changed(tiny, reduction=reduction, lora=tiny.lora.model_dump() | {"train_a": False})
+@pytest.mark.parametrize(("reduction", "criterion"), [("width", "lora_gradient"), ("depth", "taylor")])
+def test_a_frozen_a_stays_as_it_was_drawn(reduction, criterion, tiny, finished, tmp_path):
+    lora = tiny.lora.model_dump() | {"train_a": False}
+    scenario = changed(tiny, reduction=reduction, criterion=criterion, lora=lora)
     folder = run(scenario, tmp_path / "run")
     start = initial_adapter(measured_path(scenario).path.full, scenario.seed)
     found = load_file(folder / "adapter" / "adapter_model.safetensors")
