@@ -58,6 +58,5 @@ def merged_weight(projection: nn.Module) -> torch.Tensor:
     if not hasattr(projection, "lora_A"):
         return weight_of(projection).detach().float()
     down, up = projection.lora_A["default"].weight, projection.lora_B["default"].weight
-    scale = projection.scale if hasattr(projection, "scale") else projection.scaling["default"]
     weight = weight_of(projection.base_layer).detach().float()
-    return torch.addmm(weight, up.detach(), down.detach(), alpha=scale)
+    return torch.addmm(weight, up.detach(), down.detach(), alpha=projection.scale)
