@@ -119,6 +119,10 @@ def base(request: pytest.FixtureRequest) -> nn.Module:
     return random_model(request.param)
 
 
+def changed(scenario: Scenario, **changes: object) -> Scenario:
+    return Scenario.model_validate(scenario.model_dump() | changes)
+
+
 def random_adapter(full: ModelShape, seed: int) -> Adapter:
     numbers = np.random.default_rng(seed)
     return {
@@ -267,16 +271,21 @@ def test_a_run_with_a_model_from_a_folder(family: str, tmp_path: Path) -> None:
     folder = shutil.copytree(prepare("tiny"), tmp_path / family)
     random_model(family).save_pretrained(folder)
     load_base.cache_clear()
-    tiny = load_scenario(TINY).model_dump()
-    scenario = Scenario.model_validate(
-        tiny | {"model": {"name": str(folder)}, "rounds": 1, "reduction": "width"}
-    )
+    scenario = changed(load_scenario(TINY), model={"name": str(folder)}, rounds=1, reduction="width")
     results = run(scenario, tmp_path / "run")
     events = read_events(results / "events.jsonl")
     assert events[1]["clients"][0]["prune"] > 0
     base = AutoModelForCausalLM.from_pretrained(folder)
     assert isinstance(PeftModel.from_pretrained(base, results / "adapter"), PeftModel)
     load_base.cache_clear()
+
+
+def test_texts_longer_than_the_model_has_positions_are_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(prepare("tiny"), tmp_path / "gpt2")
+    random_model("gpt2").save_pretrained(folder)
+    task = load_scenario(TINY).task.model_dump() | {"max_tokens": 513}
+    with pytest.raises(InputError, match=r"task.max_tokens: found 513, expected at most the 512 positions"):
+        run(changed(load_scenario(TINY), model={"name": str(folder)}, task=task), tmp_path / "run")
 
 
 def test_a_fused_projection_has_an_adapter_if_any_of_its_names_is_asked_for() -> None:
