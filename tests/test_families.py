@@ -38,6 +38,8 @@ from airtune.costs.count import Workload, memory_bytes, step_flops
 from airtune.costs.shapes import ModelShape
 from airtune.errors import InputError
 from airtune.learning.decoder import find_layout
+from airtune.learning.evaluation import evaluate
+from airtune.learning.local_data import test_set
 from airtune.learning.loss import answer_losses
 from airtune.learning.models import load_base, prepare
 from airtune.learning.peft_format import save_adapter
@@ -48,6 +50,7 @@ from airtune.pruning.submodel import build_submodel, load_adapter, model_shape
 from airtune.results.events import read_events
 from airtune.scenario import Lora, Scenario
 
+test_set.__test__ = False  # pytest would take the imported function for a test
 TINY = Path(__file__).parents[1] / "examples" / "tiny.yaml"
 LORA = Lora(rank=3, alpha=6)
 BOTH = [LORA, Lora(rank="full")]
@@ -271,12 +274,15 @@ def test_a_run_with_a_model_from_a_folder(family: str, tmp_path: Path) -> None:
     folder = shutil.copytree(prepare("tiny"), tmp_path / family)
     random_model(family).save_pretrained(folder)
     load_base.cache_clear()
-    scenario = changed(load_scenario(TINY), model={"name": str(folder)}, rounds=1, reduction="width")
+    model = {"name": str(folder), "dtype": "float32"}
+    scenario = changed(load_scenario(TINY), model=model, rounds=1, reduction="width")
     results = run(scenario, tmp_path / "run")
     events = read_events(results / "events.jsonl")
     assert events[1]["clients"][0]["prune"] > 0
-    base = AutoModelForCausalLM.from_pretrained(folder)
-    assert isinstance(PeftModel.from_pretrained(base, results / "adapter"), PeftModel)
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    theirs = PeftModel.from_pretrained(base, results / "adapter").get_base_model()
+    found = evaluate(theirs, test_set(scenario)[0], load_base(str(folder), "float32").tokenizer.pad_token_id)
+    assert found.mean() == pytest.approx(events[1]["loss"], abs=1e-5)
     load_base.cache_clear()
 
 
