@@ -23,7 +23,7 @@ from airtune.files import put_in_place
 from airtune.pruning.path import MeanInputs, ReductionPath
 from airtune.scenario import Payload, Scenario
 
-FORMAT = 6  # counts up whenever what is measured, or how, changes
+FORMAT = 7  # counts up whenever what is measured, or how, changes
 CURVE_POINTS = 11
 NO_MEAN = MeanInputs(np.zeros(0, np.float32), np.zeros(0, np.float32))  # in files
 SIZES = ("hidden", "vocabulary", "embeddings", "head_dim", "heads_per_group", "rank", "positions", "norms")
@@ -128,7 +128,7 @@ def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
 
 
 def measured_path(scenario: Scenario) -> MeasuredPath:
-    """The path of a scenario's model: from the cache, or measured now (a minute for 135 M parameters)."""
+    """The path of a scenario's model: from the cache, or measured now (some ten seconds for 135 M parameters)."""
 
     def measure() -> MeasuredPath:
         from airtune.pruning.measure import measure_path  # torch: only when there is something to measure

@@ -37,7 +37,6 @@ def importance(model: nn.Module, full: ModelShape, batches: Sequence[Batch], _se
     for batch in batches:
         with watched(model, full, keep):
             losses, _ = answer_losses(model, batch)
-        # Of activations alone: gradients of adapters would double the time.
         gradients = torch.autograd.grad(losses.mean(), list(activations.values()))
         real = batch.attention_mask.bool().to(losses.device)  # padding is no text
         for (units, layer), gradient in zip(activations, gradients, strict=True):
