@@ -154,11 +154,15 @@ class ModelChoice(_Part):
 
 
 class Lora(_Part):
-    """Low-rank adapters on the named projections of every block."""
+    """Low-rank adapters on the named projections of every block.
+
+    Without `train_a` only B is trained and sent; A stays as it was drawn (FFA-LoRA, Sun et al. 2024).
+    """
 
     rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 16
     alpha: Annotated[Number, Field(gt=0)] = 32.0
     projections: Annotated[tuple[Literal[PROJECTIONS], ...], Field(min_length=1)] = PROJECTIONS  # type: ignore[valid-type]
+    train_a: Annotated[bool, Field(strict=True)] = True
 
     @field_validator("projections")
     @classmethod
@@ -200,6 +204,21 @@ class Training(_Part):
         if self.most_steps is not None and self.most_steps < self.steps:
             raise MisfitError("most_steps", self.most_steps, f"at least the {self.steps} of steps")
         return self
+
+
+class Payload(_Part):
+    """What a client uploads: values in `format`, and of each matrix only the `keep` largest share of entries.
+
+    Whatever loses something is applied to the change that training made, with error feedback.
+    """
+
+    format: Literal["float32", "bfloat16", "int8", "int4"] = "float32"
+    keep: Annotated[Number, Field(gt=0, le=1)] = 1.0
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether the trained matrices arrive as they are."""
+        return self.format == "float32" and self.keep == 1
 
 
 class Convergence(_Part):
@@ -244,6 +263,7 @@ class Scenario(_Part):
     task: Task = Task()
     partition: Partition = Partition()
     training: Training = Training()
+    payload: Payload = Payload()
     convergence: Convergence = Convergence()
     radio: Radio = Radio()
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)] = (Cell(),)

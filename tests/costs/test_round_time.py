@@ -39,7 +39,7 @@ BENT = {"depth": 1e-9, "width": 0.02, "mixed": 0.25}
 def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
     """Exactly for the whole model; compute exactly everywhere; bits as well as a straight line fits them."""
     scenario = tiny.model_copy(update={"radio": tiny.radio.model_copy(update={"fading": fading})})
-    curves, channels = measured.curves(tiny.prune_max), draw_channels(tiny, 1)
+    curves, channels = measured.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 1)
     problem = build_problem(scenario, curves, channels, EVERYONE)
     bandwidth = np.array([10e3, 20e3, 30e3, 40e3])
     down = downlink_rates(scenario, channels, EVERYONE)
@@ -100,7 +100,7 @@ def test_a_cell_s_downlink_is_not_its_neighbour_s(tiny):
 
 
 def test_the_problem_is_the_scenario_s(tiny, measured):
-    curves, channels = measured.curves(tiny.prune_max), draw_channels(tiny, 2)
+    curves, channels = measured.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 2)
     problem = build_problem(tiny, curves, channels, EVERYONE)
     assert problem.ids == ("slow-0", "slow-1", "fast-0", "fast-1")
     assert problem.bandwidth_hz.tolist() == [100e3]

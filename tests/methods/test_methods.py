@@ -20,7 +20,7 @@ from airtune.radio.channel import draw_channels
 def problem() -> Problem:
     tiny = load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
     return build_problem(
-        tiny, measured_path(tiny).curves(0.7), draw_channels(tiny, 1), np.ones(4, dtype=bool)
+        tiny, measured_path(tiny).curves(0.7, tiny.payload), draw_channels(tiny, 1), np.ones(4, dtype=bool)
     )
 
 

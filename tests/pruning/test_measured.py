@@ -9,6 +9,7 @@ import pytest
 
 from airtune import Scenario, load_scenario
 from airtune.pruning.measured import MeasuredPath, measured_path
+from airtune.scenario import Payload
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
 
@@ -55,7 +56,7 @@ def test_errors_are_measured_where_the_path_has_them(tiny_path):
     assert all(measured.path.snapped(rate) == rate for rate in measured.error_prune)
     assert np.isfinite(measured.error).all()
     assert (measured.error > 0).all()
-    curves = measured.curves(1.0)
+    curves = measured.curves(1.0, Payload())
     assert curves.error_prune[0] == curves.error[0] == 0
 
 

@@ -4,13 +4,17 @@ A multiply-add is 2 FLOPs. Element-wise work (norms, activations, softmax) is le
 2 % of a step at the sizes of interest.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from airtune.costs.shapes import ModelShape
+from airtune.payload.matrix import Form, sent_form
+from airtune.scenario import Payload
 
-ADAPTER_BYTES = 4  # adapters are trained and sent in float32
+ADAPTER_BYTES = 4  # adapters are trained in float32
 OPTIMISER_BYTES = 12  # gradient and the two moments of AdamW, float32 each
 ARRAY_HEADER_BYTES = 128  # the header of one array in NumPy's format, as Flower sends it
 
@@ -41,7 +45,10 @@ def step_flops(shape: ModelShape, work: Workload) -> float:
         passes_on = trained & ((layer > shape.first_trained) | (projection.stage > lowest_stage))
         total += float(np.sum(inputs * outputs * (2 + 2 * passes_on)))
         if projection in shape.adapted:
-            thin = inputs * (2 + 2 * trained + 2 * passes_on) + outputs * (2 + 4 * trained)
+            # A frozen A wants no gradient of its own, nor one of its output but to pass it on.
+            trains_a = trained & shape.train_a
+            thin = inputs * (2 + 2 * trains_a + 2 * passes_on)
+            thin = thin + outputs * (2 + 2 * trained + 2 * (trains_a | passes_on))
             total += float(np.sum(shape.rank * thin))
     # Scores and their product with the values: 2 + 2 FLOPs forward, twice that backward.
     backward = trained & ((layer > shape.first_trained) | (lowest_stage == 0))
@@ -50,20 +57,30 @@ def step_flops(shape: ModelShape, work: Workload) -> float:
     return total * tokens + head
 
 
-def upload_bytes(shape: ModelShape) -> int:
-    """Bytes of the adapters a client sends back: those of the layers it trains."""
-    return _adapter_bytes(shape, trained_only=True)
+def upload_forms(shape: ModelShape, payload: Payload) -> dict[str, Form]:
+    """Type and shape of every array that a client sends back: what it trains, in the payload's form."""
+    return {name: sent_form(size, payload) for name, _, _, size in shape.adapter_shapes(trained_only=True)}
+
+
+def upload_bytes(shape: ModelShape, payload: Payload) -> int:
+    """Bytes of the arrays a client sends back, names and headers included."""
+    return _message_bytes(upload_forms(shape, payload))
 
 
 def download_bytes(shape: ModelShape) -> int:
-    """Bytes of the adapters a client receives: all of its sub-model, for the forward pass needs them."""
-    return _adapter_bytes(shape, trained_only=False)
+    """Bytes of the adapters a client receives: all of its sub-model, for the forward pass needs them.
+
+    They travel in float32: nobody could make up later for what a client never received. A frozen A is
+    drawn by the client itself.
+    """
+    sizes = {name: size for name, _, _, size in shape.adapter_shapes() if shape.changes(name)}
+    return _message_bytes({name: sent_form(size, Payload()) for name, size in sizes.items()})
 
 
-def _adapter_bytes(shape: ModelShape, trained_only: bool) -> int:
+def _message_bytes(forms: Mapping[str, Form]) -> int:
     return sum(
-        ADAPTER_BYTES * rows * columns + ARRAY_HEADER_BYTES + len(name)
-        for name, _, _, (rows, columns) in shape.adapter_shapes(trained_only)
+        ARRAY_HEADER_BYTES + len(name) + dtype.itemsize * math.prod(size)
+        for name, (dtype, size) in forms.items()
     )
 
 
@@ -97,8 +114,8 @@ def _activation_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> f
     kept += heads * work.length * (4 if weight_bytes == 4 else 4 + weight_bytes)
     sources = set()
     for projection in shape.adapted:
-        # An adapter keeps its input in float32; those of one source share it where no cast makes a copy.
-        if weight_bytes != 4 or projection.stage not in sources:
+        # A trained A keeps its input in float32; those of one source share it where no cast makes a copy.
+        if shape.train_a and (weight_bytes != 4 or projection.stage not in sources):
             kept += ADAPTER_BYTES * shape.widths(projection)[0]
         sources.add(projection.stage)
         kept += ADAPTER_BYTES * shape.rank

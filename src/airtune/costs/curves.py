@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from airtune.costs.count import Workload, download_bytes, memory_bytes, step_flops, upload_bytes
 from airtune.costs.shapes import ModelShape
+from airtune.scenario import Payload
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def fit_curves(
     work: Workload,
     largest: Workload,
     weight_bytes: int,
+    payload: Payload,
     error_table: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
 ) -> PathCurves:
     """Count the costs of sub-models at several pruning rates; fit each as fixed + prunable · (1 − prune).
@@ -51,12 +53,13 @@ def fit_curves(
         work: a typical training step, for time.
         largest: the largest training step, for memory.
         weight_bytes: size of one base weight.
+        payload: the form of uploads.
         error_table: pruning rates and errors, as `convex_envelope` gives them.
     """
     return PathCurves(
         prune_max=float(prune[-1]),
         flops=fit_affine(prune, np.array([step_flops(shape, work) for shape in shapes])),
-        upload_bits=fit_affine(prune, np.array([8.0 * upload_bytes(shape) for shape in shapes])),
+        upload_bits=fit_affine(prune, np.array([8.0 * upload_bytes(shape, payload) for shape in shapes])),
         download_bits=fit_affine(prune, np.array([8.0 * download_bytes(shape) for shape in shapes])),
         memory_bytes=line_above(
             prune, np.array([memory_bytes(shape, largest, weight_bytes) for shape in shapes])

@@ -17,7 +17,8 @@ class ModelShape:
     `positions` is the number of learned position vectors. `kv_groups` and `neurons` are (layers,) int:
     key-value groups and MLP neurons that a layer has. Layers below `first_trained` take part in the
     forward pass only: their adapters are frozen. `projections` names those that carry a LoRA adapter of
-    rank `rank`. A block has `norms` norms over hidden coordinates; `head_norms`: also of queries and keys.
+    rank `rank`; without `train_a` their A is frozen everywhere. A block has `norms` norms over hidden
+    coordinates; `head_norms`: also of queries and keys.
     """
 
     hidden: int
@@ -34,6 +35,7 @@ class ModelShape:
     positions: int = 0
     norms: int = 2
     head_norms: bool = False
+    train_a: bool = True
 
     @property
     def layers(self) -> int:
@@ -63,6 +65,10 @@ class ModelShape:
         outputs = np.sum([self.width(units) for units in projection.writes], axis=0)
         return self.width(projection.reads), outputs
 
+    def changes(self, name: str) -> bool:
+        """Whether training ever changes the adapter matrix `name`, and so whether it is ever sent."""
+        return self.train_a or ".lora_A." not in name
+
     def adapter_shapes(
         self, trained_only: bool = False
     ) -> Iterator[tuple[str, int, Projection, tuple[int, int]]]:
@@ -71,7 +77,8 @@ class ModelShape:
         for layer in range(self.first_trained if trained_only else 0, self.layers):
             for projection, (inputs, outputs) in widths.items():
                 module = self.module_path(layer, projection)
-                yield f"{module}.lora_A.weight", layer, projection, (self.rank, int(inputs[layer]))
+                if self.train_a or not trained_only:
+                    yield f"{module}.lora_A.weight", layer, projection, (self.rank, int(inputs[layer]))
                 yield f"{module}.lora_B.weight", layer, projection, (int(outputs[layer]), self.rank)
 
     def module_path(self, layer: int, projection: Projection) -> str:

@@ -1,10 +1,12 @@
 """What a run needs to go on after it was killed: one file, replaced in one step after every round."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import safetensors
 from safetensors.numpy import load_file, save_file
 
@@ -13,11 +15,14 @@ from airtune.files import put_in_place
 from airtune.pruning.adapters import Adapter
 
 FILE = "checkpoint.safetensors"
+CLIENTS = "clients/"  # begins the names of the arrays that clients keep
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The state after `round_number` rounds: the adapter, the simulated clock in s, and the round's event.
+
+    `clients` are the arrays that clients in this process keep between rounds, by name; else it is empty.
 
     The event is appended to the events file only after the checkpoint is safe; whoever resumes makes sure
     that it is there.
@@ -26,13 +31,15 @@ class Checkpoint:
     round_number: int
     clock_s: float
     adapter: Adapter
+    clients: Mapping[str, npt.NDArray[Any]]
     event: dict[str, Any]
 
     def save(self, directory: Path) -> None:
         """Replace the directory's checkpoint; killed at any moment, the old one or the new one is there."""
         state = {"round": self.round_number, "clock_s": self.clock_s, "event": self.event}
         temporary = directory / f"{FILE}.new"
-        save_file(self.adapter, temporary, metadata={"airtune": json.dumps(state)})
+        arrays = self.adapter | {CLIENTS + name: array for name, array in self.clients.items()}
+        save_file(arrays, temporary, metadata={"airtune": json.dumps(state)})
         put_in_place(temporary, directory / FILE)
 
     @staticmethod
@@ -44,10 +51,13 @@ class Checkpoint:
         try:
             with safetensors.safe_open(file, "numpy") as opened:
                 state = json.loads(opened.metadata()["airtune"])
+            arrays = load_file(file)
+            clients = {name: arrays.pop(name) for name in list(arrays) if name.startswith(CLIENTS)}
             return Checkpoint(
                 int(state["round"]),
                 float(state["clock_s"]),
-                load_file(file),
+                arrays,
+                {name.removeprefix(CLIENTS): array for name, array in clients.items()},
                 dict(state["event"]),
             )
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:

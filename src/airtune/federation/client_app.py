@@ -2,16 +2,23 @@
 
 from functools import lru_cache
 
+import numpy as np
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from airtune.federation.messages import Assignment, Update
+from airtune.costs.shapes import ModelShape
+from airtune.federation.messages import Assignment, Update, to_record
 from airtune.learning.local_data import round_batches
 from airtune.learning.models import load_base
 from airtune.learning.training import train as train_locally
+from airtune.payload.update import encode_update
+from airtune.pruning.adapters import Adapter, complete_sent, put_back, slice_adapter
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape, read_adapter
+from airtune.randomness import generator
 from airtune.scenario import Scenario
 from airtune.scenario_file import parse_scenario
+
+RESIDUAL = "residual"
 
 app = ClientApp()
 
@@ -33,12 +40,29 @@ def train(message: Message, context: Context) -> Message:
     base = load_base(scenario.model.name, scenario.model.dtype)
     full = model_shape(base.model, scenario.lora)
     submodel = build_submodel(base.model, full, assignment.reduction, scenario.lora)
-    load_adapter(submodel, assignment.adapter)
+    received = complete_sent(assignment.adapter, full, assignment.reduction, scenario.seed)
+    load_adapter(submodel, received)
     client = int(context.node_config["partition-id"])
     batches = round_batches(scenario, client, assignment.round_number, assignment.steps)
     trained = train_locally(submodel, batches, scenario.training.learning_rate)
-    update = Update(read_adapter(submodel), trained.loss, trained.work)
-    return Message(update.to_content(), reply_to=message)
+    residual = _residual(context.state, full)
+    matrices, lost = encode_update(
+        read_adapter(submodel),
+        received,
+        slice_adapter(residual, full, assignment.reduction, trained_only=True),
+        scenario.payload,
+        lambda name: generator(scenario.seed, "payload", assignment.round_number, client, name),
+    )
+    if lost:
+        context.state[RESIDUAL] = to_record(put_back(residual, full, assignment.reduction, lost))
+    return Message(Update(matrices, trained.loss, trained.work).to_content(), reply_to=message)
+
+
+def _residual(state: RecordDict, full: ModelShape) -> Adapter:
+    """What this client's uploads have lost so far, of the full model's adapters."""
+    if RESIDUAL in state:
+        return {name: array.numpy() for name, array in state.array_records[RESIDUAL].items()}
+    return {name: np.zeros(size, np.float32) for name, _, _, size in full.adapter_shapes(trained_only=True)}
 
 
 @lru_cache(maxsize=2)

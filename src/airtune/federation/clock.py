@@ -61,5 +61,7 @@ def clock_unplanned(setting: Setting, channels: Channels, work: Mapping[int, Wor
     for client, prune in enumerate(plan.prune):
         shape = path.reduction(float(prune)).shape(path.full)
         steps = work[client].steps if client in work else typical
-        full[client] = Work(shape, steps, download_bytes(shape), upload_bytes(shape))
+        full[client] = Work(
+            shape, steps, download_bytes(shape), upload_bytes(shape, setting.scenario.payload)
+        )
     return max(time.total_s for time in clock_round(setting, channels, plan, full).values())

@@ -1,10 +1,11 @@
 """An in-process Flower `Grid`: every message runs the ClientApp at once, in this process, in order."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flwr.app import DEFAULT_TTL, Context, Message, Metadata, RecordDict
+import numpy.typing as npt
+from flwr.app import DEFAULT_TTL, Array, ArrayRecord, Context, Message, Metadata, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
@@ -63,6 +64,24 @@ class InProcessGrid(Grid):
         )
         message: Message = Message(content=content, metadata=metadata)  # type: ignore[call-overload]
         return message
+
+    def client_states(self) -> dict[str, npt.NDArray[Any]]:
+        """All arrays that clients keep between rounds, by "client/record/name"."""
+        return {
+            f"{context.node_config['partition-id']}/{record}/{name}": array.numpy()
+            for context in self._contexts.values()
+            for record, arrays in context.state.array_records.items()
+            for name, array in arrays.items()
+        }
+
+    def restore(self, states: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Give the clients back what `client_states` told."""
+        for key, array in states.items():
+            client, record, name = key.split("/", 2)
+            state = self._contexts[int(client) + 1].state
+            if record not in state:
+                state[record] = ArrayRecord()
+            state.array_records[record][name] = Array(array)
 
     def get_node_ids(self) -> Iterable[int]:
         """All nodes, always."""

@@ -1,7 +1,10 @@
 """What travels between server and clients: one RecordDict each way, arrays and plain numbers only."""
 
+import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from airtune.costs.count import Workload
 from airtune.errors import AirtuneError
+from airtune.payload.matrix import Form
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import Reduction
 
@@ -36,8 +40,8 @@ class Assignment:
         packed = {name: np.packbits(mask, axis=1) for name, mask in masks.items()}
         return RecordDict(
             {
-                "adapter": _record(self.adapter),
-                "reduction": _record(packed),
+                "adapter": to_record(self.adapter),
+                "reduction": to_record(packed),
                 "task": ConfigRecord(task),
             }
         )
@@ -59,9 +63,12 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Update:
-    """What a client sends back: its trained adapters, its training loss and the work of every step."""
+    """What a client sends back: its trained adapters, its training loss and the work of every step.
 
-    adapter: Adapter
+    `matrices` are the adapters in the form of the run's payload (`airtune.payload`).
+    """
+
+    matrices: Mapping[str, npt.NDArray[Any]]
     loss: float
     work: tuple[Workload, ...]
 
@@ -75,14 +82,17 @@ class Update:
                 "labels": [float(step.labels) for step in self.work],
             }
         )
-        return RecordDict({"adapter": _record(self.adapter), "metrics": metrics})
+        return RecordDict({"adapter": to_record(self.matrices), "metrics": metrics})
 
     @staticmethod
-    def from_content(content: RecordDict) -> "Update":
-        """The other way.
+    def from_content(content: RecordDict, forms: Mapping[str, Form]) -> "Update":
+        """The other way. The size of every matrix is checked before it is read.
+
+        Args:
+            forms: type and shape of all the matrices that were asked for.
 
         Raises:
-            AirtuneError: a record is missing or has the wrong form, or the loss is not finite.
+            AirtuneError: a record or matrix is missing or has the wrong form, or the loss is not finite.
         """
         try:
             metrics: Mapping[str, Any] = content.metric_records["metrics"]
@@ -92,7 +102,7 @@ class Update:
                     metrics["rows"], metrics["length"], metrics["labels"], strict=True
                 )
             )
-            update = Update(_arrays(content.array_records["adapter"]), float(metrics["loss"]), work)
+            update = Update(_asked_for(content.array_records["adapter"], forms), float(metrics["loss"]), work)
         except (KeyError, TypeError, ValueError, OverflowError, EOFError) as error:
             raise AirtuneError(f"a reply that is not an update: {error}") from error
         if not np.isfinite(update.loss):
@@ -107,7 +117,8 @@ def adapter_bytes(content: RecordDict) -> int:
     return content.array_records["adapter"].count_bytes()
 
 
-def _record(arrays: Mapping[str, npt.NDArray[np.generic]]) -> ArrayRecord:
+def to_record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
+    """Arrays as Flower sends and keeps them."""
     return ArrayRecord({name: Array(array) for name, array in arrays.items()})
 
 
@@ -117,3 +128,29 @@ def _arrays(record: ArrayRecord) -> Adapter:
         if array.dtype != np.float32:
             raise ValueError(f"matrix {name} in {array.dtype}, not float32")
     return arrays
+
+
+def _asked_for(record: ArrayRecord, forms: Mapping[str, Form]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a record that holds exactly those of `forms`; any other is refused unread."""
+    for name in record:
+        if name not in forms:
+            raise AirtuneError(f"an update with a matrix {name} that was not asked for")
+    arrays = {}
+    for name, (dtype, shape) in forms.items():
+        header, size = _header(dtype, shape), dtype.itemsize * math.prod(shape)
+        data = record[name].data if name in record else b""
+        if len(data) != len(header) + size or not data.startswith(header):
+            raise AirtuneError(f"an update without a matrix {name} of shape {shape} in {dtype}")
+        arrays[name] = np.frombuffer(data, dtype, offset=len(header)).reshape(shape)
+    return arrays
+
+
+@lru_cache(maxsize=1024)
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """What NumPy writes before the numbers of such an array."""
+    stream = io.BytesIO()
+    description = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": description, "fortran_order": False, "shape": shape}
+    )
+    return stream.getvalue()

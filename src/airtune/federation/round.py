@@ -9,13 +9,15 @@ from typing import Any
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from airtune.costs.count import upload_forms
 from airtune.costs.round_time import steps_within
 from airtune.errors import AirtuneError
 from airtune.federation.clock import Work, clock_round, clock_unplanned
 from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.federation.setting import Setting
+from airtune.payload.update import decode_update
 from airtune.planning import Plan
-from airtune.pruning.adapters import Adapter, check_update, slice_adapter
+from airtune.pruning.adapters import Adapter, check_update, slice_adapter, slice_sent
 from airtune.radio.channel import Channels, draw_channels
 
 POLL_S = 0.2  # how often a grid of separate processes is asked for replies
@@ -93,25 +95,27 @@ def play_round(
     steps = steps_within(setting.scenario, setting.curves, plan)
     contents = {
         client: Assignment(
-            round_number, int(steps[client]), reduction, slice_adapter(adapter, path.full, reduction)
+            round_number, int(steps[client]), reduction, slice_sent(adapter, path.full, reduction)
         ).to_content()
         for client, reduction in reductions.items()
     }
     work: dict[int, Work] = {}
     updates: dict[int, Update] = {}
+    trained: dict[int, Adapter] = {}
+    payload = setting.scenario.payload
     for client, reply in _exchange(grid, nodes, contents, round_number):
         name, shape = members[client].id, reductions[client].shape(path.full)
         with _blame(f"round {round_number}: client {name}"):
             content = _content(reply)
-            updates[client] = Update.from_content(content)
-            check_update(updates[client].adapter, shape)
+            updates[client] = Update.from_content(content, upload_forms(shape, payload))
+            held = slice_adapter(adapter, path.full, reductions[client], trained_only=True)
+            trained[client] = decode_update(updates[client].matrices, held, payload)
+            check_update(trained[client], shape)
         sent = adapter_bytes(contents[client]), adapter_bytes(content)
         work[client] = Work(shape, updates[client].work, *sent)
         on_client(name, updates[client].loss)
     # Sorted: floating-point sums must not depend on who answered first.
-    holders = [
-        (members[client].weight, reductions[client], updates[client].adapter) for client in sorted(updates)
-    ]
+    holders = [(members[client].weight, reductions[client], trained[client]) for client in sorted(trained)]
     merged = setting.method.aggregate(adapter, path.full, holders)
 
     return PlayedRound(plan, merged, _facts(setting, round_number, channels, plan, work, updates))

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.folder import RunFolder
+from airtune.federation.grid import InProcessGrid
 from airtune.federation.judge import Judge
 from airtune.federation.round import nodes_by_client, play_round
 from airtune.federation.setting import Setting, make_setting
@@ -51,8 +52,10 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
         client_examples(scenario)
         adapter = initial_adapter(setting.measured.path.full, scenario.seed)
         loss, _ = judge.losses(adapter)
-        state = Checkpoint(0, 0.0, adapter, _start_event(setting, loss))
+        state = Checkpoint(0, 0.0, adapter, {}, _start_event(setting, loss))
         folder.keep(state)
+    if isinstance(grid, InProcessGrid):
+        grid.restore(state.clients)
     observer.on_start(folder.start_event(), state.round_number)
     nodes = nodes_by_client(grid, [member.id for member in scenario.members()])
     for round_number in range(state.round_number + 1, scenario.rounds + 1):
@@ -72,7 +75,9 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
             "group_loss": group_loss,
             "elapsed_s": time.perf_counter() - started,
         }
-        state = Checkpoint(round_number, clock_s, played.adapter, event)
+        # Real nodes keep their own state; that of clients in this process would be lost with it.
+        clients = grid.client_states() if isinstance(grid, InProcessGrid) else {}
+        state = Checkpoint(round_number, clock_s, played.adapter, clients, event)
         folder.keep(state)
         observer.on_round(event)
     folder.finish(state.adapter, setting.measured.path.full, scenario.lora, judge.base_path)

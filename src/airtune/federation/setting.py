@@ -33,7 +33,7 @@ class Setting:
 
 def make_setting(scenario: Scenario, measured: MeasuredPath) -> Setting:
     """Choose, on the mean channels, who takes part, and put the fixed part of a run together."""
-    curves = measured.curves(scenario.prune_max)
+    curves = measured.curves(scenario.prune_max, scenario.payload)
     method = METHODS[scenario.method]
     everyone = np.ones(len(scenario.members()), dtype=bool)
     mean = build_problem(scenario, curves, draw_channels(scenario, None), everyone)

@@ -80,8 +80,30 @@ def slice_adapter(
     return {
         name: np.ascontiguousarray(adapter[name][index])
         for name, layer, index in _places(full, reduction)
-        if layer >= lowest
+        if layer >= lowest and (full.changes(name) or not trained_only)
     }
+
+
+def put_back(adapter: Adapter, full: ModelShape, reduction: Reduction, part: Adapter) -> Adapter:
+    """The full adapter with a sub-model's `part` of it replaced, wherever `part` has a matrix."""
+    whole = {name: matrix.copy() for name, matrix in adapter.items()}
+    for name, _, index in _places(full, reduction):
+        if name in part:
+            whole[name][index] = part[name]
+    return whole
+
+
+def slice_sent(adapter: Adapter, full: ModelShape, reduction: Reduction) -> Adapter:
+    """What a client is sent: its sub-model's part, but for a frozen A, which it draws itself."""
+    held = slice_adapter(adapter, full, reduction)
+    return {name: matrix for name, matrix in held.items() if full.changes(name)}
+
+
+def complete_sent(sent: Adapter, full: ModelShape, reduction: Reduction, seed: int) -> Adapter:
+    """A sub-model's whole part from what `slice_sent` gave, with the run's seed."""
+    if full.train_a:
+        return sent
+    return slice_adapter(initial_adapter(full, seed), full, reduction) | sent
 
 
 def average_over_holders(
@@ -106,7 +128,7 @@ def average_over_holders(
     for weight, reduction, update in updates:
         check_update(update, reduction.shape(full))
         for name, layer, index in _places(full, reduction):
-            if layer < reduction.first_trained:
+            if layer < reduction.first_trained or not full.changes(name):
                 continue
             total[name][index] += weight * update[name].astype(np.float64)
             weight_of[name][index] += weight

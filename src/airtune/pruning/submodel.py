@@ -48,6 +48,7 @@ def model_shape(model: nn.Module, lora: Lora) -> ModelShape:
         positions=sum(module.num_embeddings for module in embeddings - {model.get_input_embeddings()}),
         norms=len(norms - head_norms),
         head_norms=bool(head_norms),
+        train_a=lora.train_a,
     )
     if not shape.adapted:
         known = ", ".join(name for projection in layout.projections for name in projection.names)
@@ -94,7 +95,8 @@ def build_submodel(base: nn.Module, full: ModelShape, reduction: Reduction, lora
     inject_adapter_in_model(lora_config(full, lora), submodel, low_cpu_mem_usage=True)
     for name, parameter in submodel.named_parameters():
         if ".lora_" in name:
-            parameter.requires_grad_(_layer_of(name, full) >= reduction.first_trained)
+            trained = _layer_of(name, full) >= reduction.first_trained
+            parameter.requires_grad_(trained and full.changes(name))
     return submodel
 
 
