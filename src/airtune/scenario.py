@@ -224,11 +224,14 @@ class Payload(_Part):
 class Convergence(_Part):
     """Rounds to target loss as the planner models them: base / (1 - penalty * error).
 
-    The error of a pruning rate is measured on calibration text, or `prune ** exponent` where one is given.
+    The error of a pruning rate is measured on calibration text and, round by round, on how unlike the others'
+    gradients a client's are; or it is `prune ** exponent` where one is given. Clients that together hold
+    `anchors` of the weight train the whole model.
     """
 
     base: Annotated[Number, Field(gt=0)] = 20.0
     penalty: Annotated[Number, Field(gt=0)] = 0.8
+    anchors: Annotated[Number, Field(gt=0, le=1)] = 0.5
     exponent: Annotated[Number, Field(ge=1)] | None = None
 
 

@@ -20,11 +20,23 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class GradientError:
+    """How far a sub-model's gradient is from the full model's, as measured: jagged, not convex.
+
+    At the pruning rates `prune` (points,), increasing from above 0: the shares of the squared gradient that
+    are `missed`, for the sub-model does not train them, and `wrong`, for its function is another.
+    """
+
+    prune: npt.NDArray[np.float64]
+    missed: npt.NDArray[np.float64]
+    wrong: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class PathCurves:
     """Fitted curves of one client's round along a path, for pruning rates from 0 to `prune_max`.
 
-    `flops` of one training step, `upload_bits`, `download_bits`, `memory_bytes`; `error_prune` and
-    `error` (points,) are the table of the measured gradient error, convex and nondecreasing from (0, 0).
+    `flops` of one training step, `upload_bits`, `download_bits`, `memory_bytes`; `error` as measured.
     """
 
     prune_max: float
@@ -32,8 +44,7 @@ class PathCurves:
     upload_bits: Affine
     download_bits: Affine
     memory_bytes: Affine
-    error_prune: npt.NDArray[np.float64]
-    error: npt.NDArray[np.float64]
+    error: GradientError
 
 
 def fit_curves(
@@ -43,7 +54,7 @@ def fit_curves(
     largest: Workload,
     weight_bytes: int,
     payload: Payload,
-    error_table: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    error: GradientError,
 ) -> PathCurves:
     """Count the costs of sub-models at several pruning rates; fit each as fixed + prunable · (1 − prune).
 
@@ -54,7 +65,7 @@ def fit_curves(
         largest: the largest training step, for memory.
         weight_bytes: size of one base weight.
         payload: the form of uploads.
-        error_table: pruning rates and errors, as `convex_envelope` gives them.
+        error: of the sub-models' gradients.
     """
     return PathCurves(
         prune_max=float(prune[-1]),
@@ -64,8 +75,7 @@ def fit_curves(
         memory_bytes=line_above(
             prune, np.array([memory_bytes(shape, largest, weight_bytes) for shape in shapes])
         ),
-        error_prune=error_table[0],
-        error=error_table[1],
+        error=error,
     )
 
 

@@ -10,9 +10,9 @@ upper bound of the fleet's relative error:
 
     E ≤ Σ w_k e_k(ρ_k),   e_k(ρ) = (1 − A)/A² · h_k · missed(ρ) + wrong(ρ)/A,   h_k = ‖g_k − G‖²/‖G‖²,
 
-with `missed` and `wrong` the shares of the squared gradient that a sub-model leaves out and that it gets wrong,
-and the part left out taken to be as unlike the others' as the rest. Leaving k out is missed = 1. Without
-anchors the bound says nothing: if nobody trains a part, all of it is lost however alike the clients are.
+with `missed` and `wrong` the shares of the squared gradient that a sub-model leaves out and gets wrong, and
+the part left out taken to be as unlike the others' as the rest. Without anchors the bound says nothing: if
+nobody trains a part, all of it is lost however alike the clients are.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from airtune.costs.curves import PathCurves, convex_envelope
+from airtune.costs.curves import GradientError, convex_envelope
 from airtune.planning import ErrorTable, Problem
 from airtune.planning.drop_slowest import full_round_s
 
@@ -41,11 +41,11 @@ def anchors(problem: Problem, least_weight: float) -> Mask:
     return chosen & able
 
 
-def in_fleet(problem: Problem, curves: PathCurves, heterogeneity: Array, least_weight: float) -> Problem:
+def in_fleet(problem: Problem, error: GradientError, heterogeneity: Array, least_weight: float) -> Problem:
     """`problem` with anchors that are not pruned, and every client's error as the fleet feels it.
 
     Args:
-        curves: `missed` and `wrong` along the reduction path.
+        error: of sub-models along the reduction path.
         heterogeneity: (K,) h_k.
         least_weight: A, the weight that anchors have at least.
     """
@@ -55,12 +55,13 @@ def in_fleet(problem: Problem, curves: PathCurves, heterogeneity: Array, least_w
         return problem  # nobody can stand in for anybody: each misses its own gradient
     alone = (1 - weight) / weight**2 * heterogeneity
     tables = {
-        value: ErrorTable(*convex_envelope(curves.error_prune, value * curves.missed + curves.wrong / weight))
+        value: ErrorTable(*convex_envelope(error.prune, value * error.missed + error.wrong / weight))
         for value in np.unique(alone)
     }
     return replace(
         problem,
         prune_max=np.where(held, 0.0, problem.prune_max),
         errors=tuple(tables[value] for value in alone),
-        drop_error=alone,
+        # A client left out is missed = 1, but a fleet without most of its clients is slow, not impossible.
+        drop_error=np.minimum(alone, 1.0),
     )

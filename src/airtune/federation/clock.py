@@ -8,6 +8,7 @@ import numpy as np
 from airtune.costs.count import Workload, download_bytes, step_flops, upload_bytes
 from airtune.costs.round_time import ClientTime, clock_client, downlink_rates, uplink_rates
 from airtune.costs.shapes import ModelShape
+from airtune.federation.heterogeneity import unknown
 from airtune.federation.setting import Setting
 from airtune.methods import METHODS
 from airtune.planning import Plan
@@ -54,7 +55,7 @@ def clock_unplanned(setting: Setting, channels: Channels, work: Mapping[int, Wor
 
     The clients train the same steps as they did; one that was left out trains typical ones.
     """
-    plan = setting.plan(channels, METHODS["fedit"])
+    plan = setting.plan(channels, unknown(setting.scenario), METHODS["fedit"])
     path = setting.measured.path
     typical = [setting.measured.work] * setting.scenario.training.steps
     full = {}

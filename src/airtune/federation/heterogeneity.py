@@ -7,11 +7,15 @@ their odd steps, whose noise is independent, so that products between the halves
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from airtune.learning.sketch import Sketches
+from airtune.scenario import Scenario
+
+if TYPE_CHECKING:
+    from airtune.learning.sketch import Sketches
 
 UNKNOWN = 1.0  # of a client that has not been measured: what it holds may be all its own
 LEAST = 0.05  # even data drawn alike is worth having: the mean over more clients has less noise
@@ -19,7 +23,12 @@ MOST = 1.0  # beyond it a client pulls against the fleet, and more of it would n
 MEMORY = 0.5  # weight of what was known before: one round's few steps are noisy
 
 
-def measure(sketches: Mapping[int, Sketches], weight: npt.NDArray[np.float64]) -> dict[int, float]:
+def unknown(scenario: Scenario) -> npt.NDArray[np.float64]:
+    """(clients,) before anything is measured."""
+    return np.full(len(scenario.members()), UNKNOWN)
+
+
+def measure(sketches: "Mapping[int, Sketches]", weight: npt.NDArray[np.float64]) -> dict[int, float]:
     """The heterogeneity of every client in `sketches`, over the layers that all of them trained.
 
     Empty if it cannot be told: no common layer, or gradients that are nothing but noise.

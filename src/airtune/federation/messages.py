@@ -13,6 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from airtune.costs.count import Workload
 from airtune.errors import AirtuneError
+from airtune.learning.sketch import BUCKETS, Sketches
 from airtune.payload.matrix import Form
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import Reduction
@@ -65,12 +66,14 @@ class Assignment:
 class Update:
     """What a client sends back: its trained adapters, its training loss and the work of every step.
 
-    `matrices` are the adapters in the form of the run's payload (`airtune.payload`).
+    `matrices` are the adapters in the form of the run's payload (`airtune.payload`), `sketches` its gradients
+    by layer (`airtune.learning.sketch`).
     """
 
     matrices: Mapping[str, npt.NDArray[Any]]
     loss: float
     work: tuple[Workload, ...]
+    sketches: Sketches
 
     def to_content(self) -> RecordDict:
         """As a RecordDict."""
@@ -82,7 +85,8 @@ class Update:
                 "labels": [float(step.labels) for step in self.work],
             }
         )
-        return RecordDict({"adapter": to_record(self.matrices), "metrics": metrics})
+        sketches = to_record({str(layer): halves for layer, halves in self.sketches.items()})
+        return RecordDict({"adapter": to_record(self.matrices), "sketches": sketches, "metrics": metrics})
 
     @staticmethod
     def from_content(content: RecordDict, forms: Mapping[str, Form]) -> "Update":
@@ -102,7 +106,12 @@ class Update:
                     metrics["rows"], metrics["length"], metrics["labels"], strict=True
                 )
             )
-            update = Update(_asked_for(content.array_records["adapter"], forms), float(metrics["loss"]), work)
+            update = Update(
+                _asked_for(content.array_records["adapter"], forms),
+                float(metrics["loss"]),
+                work,
+                _sketches(content.array_records["sketches"]),
+            )
         except (KeyError, TypeError, ValueError, OverflowError, EOFError) as error:
             raise AirtuneError(f"a reply that is not an update: {error}") from error
         if not np.isfinite(update.loss):
@@ -128,6 +137,18 @@ def _arrays(record: ArrayRecord) -> Adapter:
         if array.dtype != np.float32:
             raise ValueError(f"matrix {name} in {array.dtype}, not float32")
     return arrays
+
+
+def _sketches(record: ArrayRecord) -> Sketches:
+    """The sketches of a record, none of them larger or stranger than a sketch is."""
+    found = {}
+    for layer, array in record.items():
+        if array.dtype != "float32" or tuple(array.shape) != (2, BUCKETS):
+            raise AirtuneError(f"a sketch of layer {layer} that is not float32 (2, {BUCKETS})")
+        found[int(layer)] = array.numpy()
+        if not np.isfinite(found[int(layer)]).all():
+            raise AirtuneError(f"a sketch of layer {layer} that is not finite")
+    return found
 
 
 def _asked_for(record: ArrayRecord, forms: Mapping[str, Form]) -> dict[str, npt.NDArray[Any]]:

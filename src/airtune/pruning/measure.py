@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from airtune.costs.count import Workload
+from airtune.costs.curves import GradientError
 from airtune.costs.shapes import ModelShape
 from airtune.learning.loss import answer_losses
 from airtune.learning.models import load_base
@@ -60,8 +61,8 @@ def measure_path(
     exact = _gradient(base.model, full, Reduction.none(full), scenario.lora, adapter, few)
     rates = np.unique([path.snapped(prune) for prune in points])
     if not rates.any():  # nothing can be given up, and the planner will not ask for it
-        return MeasuredPath(path, work, largest, weight_bytes, np.ones(1), np.ones(1))
-    error = []
+        return MeasuredPath(path, work, largest, weight_bytes, GradientError(*np.ones((3, 1))))
+    errors = []
     for rate in rates:
         reduction = path.reduction(rate)
         # Where no unit is gone the function is the full model's, and so is the gradient of what is trained.
@@ -70,8 +71,9 @@ def measure_path(
             if reduction.is_whole
             else _gradient(base.model, full, reduction, scenario.lora, adapter, few)
         )
-        error.append(_relative_error(exact, found, full, reduction))
-    return MeasuredPath(path, work, largest, weight_bytes, rates, np.array(error))
+        errors.append(_relative_errors(exact, found, full, reduction))
+    missed, wrong = np.array(errors).T
+    return MeasuredPath(path, work, largest, weight_bytes, GradientError(rates, missed, wrong))
 
 
 def _calibration_batches(scenario: Scenario, tokenizer: "PreTrainedTokenizerBase") -> list[Batch]:
@@ -122,10 +124,14 @@ def _gradient(
     return gradient
 
 
-def _relative_error(exact: Adapter, found: Adapter, full: ModelShape, reduction: Reduction) -> float:
-    """||exact − found||² / ||exact||² over all adapters; what the sub-model does not train counts as zero."""
+def _relative_errors(
+    exact: Adapter, found: Adapter, full: ModelShape, reduction: Reduction
+) -> tuple[float, float]:
+    """The shares of ||exact||² over all adapters that a sub-model does not train, and that it gets wrong."""
     held = slice_adapter(exact, full, reduction, trained_only=True)
-    square = sum(float(np.sum(matrix.astype(np.float64) ** 2)) for matrix in exact.values())
-    missed = square - sum(float(np.sum(matrix.astype(np.float64) ** 2)) for matrix in held.values())
-    differs = sum(float(np.sum((held[name].astype(np.float64) - found[name]) ** 2)) for name in held)
-    return (missed + differs) / square
+    square, kept = (
+        sum(float(np.sum(matrix.astype(np.float64) ** 2)) for matrix in part.values())
+        for part in (exact, held)
+    )
+    wrong = sum(float(np.sum((held[name].astype(np.float64) - found[name]) ** 2)) for name in held)
+    return (square - kept) / square, wrong / square

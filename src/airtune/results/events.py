@@ -92,6 +92,7 @@ class RoundEvent(TypedDict):
     loss: Amount
     elapsed_s: Amount
     group_loss: NotRequired[dict[str, Amount]]
+    heterogeneity: NotRequired[dict[str, Amount]]
     clients: list[ClientRound]
 
 
