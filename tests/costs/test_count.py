@@ -13,12 +13,15 @@ from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.learning.loss import answer_losses
 from airtune.learning.models import load_base
 from airtune.learning.tokens import Batch
-from airtune.pruning.adapters import initial_adapter, slice_adapter
+from airtune.payload.update import encode_update
+from airtune.pruning.adapters import initial_adapter, slice_adapter, slice_sent
 from airtune.pruning.path import Reduction
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape
-from airtune.scenario import Lora
+from airtune.randomness import generator
+from airtune.scenario import Lora, Payload
 
 LORA = Lora(rank=4, alpha=8)
+FROZEN_A = Lora(rank=4, alpha=8, train_a=False)
 ROWS, LENGTH, LABELS = 3, 40, 12
 
 
@@ -43,17 +46,18 @@ def a_batch() -> Batch:
     return Batch(tokens, torch.ones_like(tokens), labels)
 
 
-def trained_model(reduction: Reduction) -> tuple[torch.nn.Module, ModelShape]:
+def trained_model(reduction: Reduction, lora: Lora) -> tuple[torch.nn.Module, ModelShape]:
     base = load_base("tiny").model
-    full = model_shape(base, LORA)
-    model = build_submodel(base, full, reduction, LORA)
+    full = model_shape(base, lora)
+    model = build_submodel(base, full, reduction, lora)
     load_adapter(model, slice_adapter(initial_adapter(full, 0), full, reduction))
     return model, reduction.shape(full)
 
 
+@pytest.mark.parametrize("lora", [LORA, FROZEN_A])
 @pytest.mark.parametrize(("kind", "reduction"), cases())
-def test_flops_are_those_torch_counts(kind: str, reduction: Reduction) -> None:
-    model, shape = trained_model(reduction)
+def test_flops_are_those_torch_counts(kind: str, reduction: Reduction, lora: Lora) -> None:
+    model, shape = trained_model(reduction, lora)
     with FlopCounterMode(display=False) as counter:
         losses, _ = answer_losses(model, a_batch())
         losses.mean().backward()
@@ -63,21 +67,31 @@ def test_flops_are_those_torch_counts(kind: str, reduction: Reduction) -> None:
     assert counted == pytest.approx(counter.get_total_flops() - rotary, rel=2e-3)
 
 
+@pytest.mark.parametrize("lora", [LORA, FROZEN_A])
+@pytest.mark.parametrize(
+    "payload",
+    [Payload(), Payload(format="bfloat16"), Payload(format="int8"), Payload(format="int4", keep=0.1)],
+)
 @pytest.mark.parametrize(("kind", "reduction"), cases())
-def test_bytes_are_those_flower_sends(kind: str, reduction: Reduction) -> None:
-    full = model_shape(load_base("tiny").model, LORA)
+def test_bytes_are_those_flower_sends(kind: str, reduction: Reduction, payload: Payload, lora: Lora) -> None:
+    full = model_shape(load_base("tiny").model, lora)
     adapter = initial_adapter(full, 0)
-    down = Assignment(1, reduction, slice_adapter(adapter, full, reduction)).to_content()
-    up = Update(slice_adapter(adapter, full, reduction, trained_only=True), 1.0, ()).to_content()
+    down = Assignment(1, 1, reduction, slice_sent(adapter, full, reduction)).to_content()
+    held = slice_adapter(adapter, full, reduction, trained_only=True)
+    sent, _ = encode_update(held, held, held, payload, lambda name: generator(0, name))
+    up = Update(sent, 1.0, ()).to_content()
     shape = reduction.shape(full)
     assert adapter_bytes(down) == download_bytes(shape)
-    assert adapter_bytes(up) == upload_bytes(shape)
+    assert adapter_bytes(up) == upload_bytes(shape, payload)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lora", [LORA, FROZEN_A])
 @pytest.mark.parametrize(("kind", "reduction"), cases())
-def test_memory_is_near_what_autograd_keeps(kind: str, reduction: Reduction, dtype: torch.dtype) -> None:
-    model, shape = trained_model(reduction)
+def test_memory_is_near_what_autograd_keeps(
+    kind: str, reduction: Reduction, lora: Lora, dtype: torch.dtype
+) -> None:
+    model, shape = trained_model(reduction, lora)
     for name, parameter in model.named_parameters():
         if ".lora_" not in name:
             parameter.data = parameter.data.to(dtype)
@@ -94,8 +108,9 @@ def test_memory_is_near_what_autograd_keeps(kind: str, reduction: Reduction, dty
     activations = sum(kept.values())
     parameters = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
     optimiser = sum(tensor.numel() * 12 for tensor in model.parameters() if tensor.requires_grad)
+    logits = (4 if dtype == torch.float32 else 6) * ROWS * LABELS * shape.vocabulary  # they come and go
     counted = memory_bytes(shape, Workload(ROWS, LENGTH, LABELS), dtype.itemsize)
-    assert counted == pytest.approx(activations + parameters + optimiser, rel=0.05)
+    assert counted == pytest.approx(activations + parameters + optimiser + logits, rel=0.05)
     assert losses.shape == (ROWS * LABELS,)
 
 
@@ -132,7 +147,7 @@ def test_a_smaller_model_costs_less_of_everything() -> None:
     for _, reduction in cases()[1:]:
         shape = reduction.shape(full)
         assert step_flops(shape, work) < step_flops(full, work)
-        assert upload_bytes(shape) < upload_bytes(full)
+        assert upload_bytes(shape, Payload()) < upload_bytes(full, Payload())
         assert memory_bytes(shape, work, 2) < memory_bytes(full, work, 2)
 
 

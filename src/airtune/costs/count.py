@@ -16,6 +16,7 @@ from airtune.scenario import Payload
 
 ADAPTER_BYTES = 4  # adapters are trained in float32
 OPTIMISER_BYTES = 12  # gradient and the two moments of AdamW, float32 each
+LOGITS_AT_A_TIME = 2**24  # as many as the loss computes in one go
 ARRAY_HEADER_BYTES = 128  # the header of one array in NumPy's format, as Flower sends it
 
 
@@ -119,5 +120,8 @@ def _activation_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> f
             kept += ADAPTER_BYTES * shape.widths(projection)[0]
         sources.add(projection.stage)
         kept += ADAPTER_BYTES * shape.rank
-    logits = 2 * 4 * work.rows * work.labels * shape.vocabulary  # log-probabilities and their gradient
-    return float(np.sum(kept * trained)) * tokens + logits
+    # The head keeps the gradient of its input, and while it works the logits of some tokens.
+    answers = work.rows * work.labels
+    head = weight_bytes * answers * shape.hidden
+    head += min(answers * shape.vocabulary, LOGITS_AT_A_TIME) * (4 if weight_bytes == 4 else 4 + weight_bytes)
+    return float(np.sum(kept * trained)) * tokens + head

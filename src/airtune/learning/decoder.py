@@ -20,7 +20,9 @@ def find_layout(model: nn.Module) -> Layout:
         if isinstance(blocks, nn.ModuleList) and len(blocks) > 0:
             for complaint in _complaints(blocks, layout):
                 parts = ", ".join(projection.path for projection in layout.projections)
-                raise _refusal(model, complaint, f"blocks of {parts} and norms alone")
+                raise _refusal(
+                    model, complaint, f"blocks of {parts}, and norms of hidden states or single heads"
+                )
             return layout
     places = " or ".join(layout.blocks for layout in LAYOUTS.values())
     raise _refusal(model, f"without {places}", "a decoder's blocks there")
@@ -64,7 +66,7 @@ def _complaints(blocks: nn.ModuleList, layout: Layout) -> Iterator[str]:
         for projection in layout.projections:
             inputs, outputs = widths[projection.reads], sum(widths[units] for units in projection.writes)
             if sizes[projection.path] != (inputs, outputs):
-                yield f"with {at}.{projection.path} not of {inputs} inputs and {outputs} outputs"
+                yield f"with {at}.{projection.path} not {inputs} wide and {outputs} out"
         yield from _attention_complaints(modules, widths, layout, at)
         yield from _other_complaints(block, modules, widths, layout, at)
 
@@ -93,7 +95,7 @@ def _other_complaints(
         inside = f"{module}."
         width = modules[attention].head_dim if inside.startswith(f"{attention}.") else widths["hidden"]
         if module not in projections and (parameter.shape != (width,) or inside.startswith(f"{mlp}.")):
-            yield f"with {at}.{name}, which is not understood"
+            yield f"with {at}.{name}"
 
 
 def _refusal(model: nn.Module, complaint: str, expected: str) -> InputError:

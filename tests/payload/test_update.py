@@ -1,0 +1,57 @@
+"""A whole upload: error feedback loses nothing for good, and a lossless one is not touched at all."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airtune import AirtuneError
+from airtune.payload.update import decode_update, encode_update
+from airtune.randomness import generator
+from airtune.scenario import Payload
+
+SIZES = {"a": (4, 60), "b": (33, 4), "c": (5, 5)}
+PAYLOADS = st.builds(
+    Payload, format=st.sampled_from(["float32", "bfloat16", "int8", "int4"]), keep=st.floats(0.01, 1)
+)
+
+
+def random_matrices(*purpose: int | str) -> dict[str, np.ndarray]:
+    draw = generator(0, *purpose)
+    return {name: draw.standard_normal(size).astype(np.float32) for name, size in SIZES.items()}
+
+
+ZERO = {name: np.zeros(size, np.float32) for name, size in SIZES.items()}
+
+
+@given(PAYLOADS, st.integers(0, 1000))
+def test_over_the_rounds_everything_arrives(payload, seed):
+    residual, arrived, meant = ZERO, ZERO, ZERO
+    for number in range(5):
+        received, changes = random_matrices("received", seed, number), random_matrices("change", seed, number)
+        trained = {name: received[name] + changes[name] for name in SIZES}
+        sent, residual = encode_update(
+            trained, received, residual, payload, lambda name, number=number: generator(seed, number, name)
+        )
+        found = decode_update(sent, received, payload)
+        arrived = {name: arrived[name] + (found[name] - received[name]) for name in SIZES}
+        meant = {name: meant[name] + (trained[name] - received[name]) for name in SIZES}
+    left = residual or ZERO
+    assert all(np.allclose(arrived[name] + left[name], meant[name], atol=1e-4) for name in SIZES)
+
+
+@given(st.integers(0, 1000))
+def test_without_loss_trained_matrices_travel_untouched(seed):
+    trained, received = random_matrices("trained", seed), random_matrices("received", seed)
+    sent, lost = encode_update(trained, received, ZERO, Payload(), lambda name: generator(seed, name))
+    found = decode_update(sent, received, Payload())
+    assert lost == {}
+    assert all((found[name] == trained[name]).all() for name in SIZES)
+
+
+def test_an_error_names_the_matrix():
+    payload = Payload(format="int4")
+    sent, _ = encode_update(random_matrices("trained"), ZERO, ZERO, payload, lambda name: generator(0, name))
+    sent["b"][:4] = np.frombuffer(np.float32("nan").tobytes(), np.uint8)
+    with pytest.raises(AirtuneError, match="an update whose matrix b has a scale that is negative or not"):
+        decode_update(sent, ZERO, payload)
