@@ -14,6 +14,7 @@ from airtune.pruning.measured import MeasuredPath, measured_path
 from airtune.radio.channel import draw_channels
 
 EVERYONE = np.ones(4, dtype=bool)
+UNLIKE = np.ones(4)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
     """Exactly for the whole model; compute exactly everywhere; bits as well as a straight line fits them."""
     scenario = tiny.model_copy(update={"radio": tiny.radio.model_copy(update={"fading": fading})})
     curves, channels = measured.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 1)
-    problem = build_problem(scenario, curves, channels, EVERYONE)
+    problem = build_problem(scenario, curves, channels, EVERYONE, UNLIKE)
     bandwidth = np.array([10e3, 20e3, 30e3, 40e3])
     down = downlink_rates(scenario, channels, EVERYONE)
     up = uplink_rates(scenario, channels, bandwidth)
@@ -103,13 +104,16 @@ def test_a_cell_s_downlink_is_not_its_neighbour_s(tiny):
 
 def test_the_problem_is_the_scenario_s(tiny, measured):
     curves, channels = measured.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 2)
-    problem = build_problem(tiny, curves, channels, EVERYONE)
+    problem = build_problem(tiny, curves, channels, EVERYONE, UNLIKE)
     assert problem.ids == ("slow-0", "slow-1", "fast-0", "fast-1")
     assert problem.bandwidth_hz.tolist() == [100e3]
-    assert problem.prune_max.tolist() == [curves.prune_max] * 4
+    # Half of the weight stays whole, that of the faster clients.
+    assert problem.prune_max.tolist() == [curves.prune_max] * 2 + [0.0] * 2
     assert problem.memory.budget_bytes.tolist() == [64e6, 64e6, 512e6, 512e6]
     assert problem.snr_hz.tolist() == channels.uplink_snr_hz.tolist()
     assert isinstance(problem.rounds.error, ErrorTable)
     power = tiny.convergence.model_copy(update={"exponent": 2.0})
-    changed = build_problem(tiny.model_copy(update={"convergence": power}), curves, channels, EVERYONE)
+    changed = build_problem(
+        tiny.model_copy(update={"convergence": power}), curves, channels, EVERYONE, UNLIKE
+    )
     assert changed.rounds.error == ErrorPower(2.0)

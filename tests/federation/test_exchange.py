@@ -52,7 +52,7 @@ def fake_app(setting: Setting, tamper: Reply = lambda client, content: content) 
             name: assignment.adapter[name] + noise.standard_normal(size).astype(np.float32)
             for name, _, _, size in shape.adapter_shapes(trained_only=True)
         }
-        content = Update(trained, 5.0, (Workload(4, 60.0, 8.0),) * 2).to_content()
+        content = Update(trained, 5.0, (Workload(4, 60.0, 8.0),) * 2, {}).to_content()
         reply = tamper(client, content)
         return Message(reply, reply_to=message) if isinstance(reply, RecordDict) else reply_error(message)
 

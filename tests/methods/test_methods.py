@@ -19,9 +19,8 @@ from airtune.radio.channel import draw_channels
 @pytest.fixture(scope="module")
 def problem() -> Problem:
     tiny = load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
-    return build_problem(
-        tiny, measured_path(tiny).curves(0.7, tiny.payload), draw_channels(tiny, 1), np.ones(4, dtype=bool)
-    )
+    curves = measured_path(tiny).curves(0.7, tiny.payload)
+    return build_problem(tiny, curves, draw_channels(tiny, 1), np.ones(4, dtype=bool), np.ones(4))
 
 
 def test_every_planning_rule_is_a_method_of_its_name():
