@@ -1,5 +1,7 @@
 """Messages: what goes in comes out, and a reply that is no update is refused."""
 
+import io
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
@@ -10,6 +12,7 @@ from hypothesis.extra import numpy as npst
 from airtune import AirtuneError
 from airtune.costs.count import Workload
 from airtune.federation.messages import Assignment, Update, adapter_bytes
+from airtune.learning.sketch import BUCKETS
 from airtune.pruning.path import Reduction
 
 NAMES = st.text(min_size=1, max_size=20)
@@ -24,6 +27,10 @@ def same(left: dict, right: dict) -> bool:
         left[name].dtype == right[name].dtype and np.array_equal(left[name], right[name], equal_nan=True)
         for name in left
     )
+
+
+def forms_of(matrices: dict) -> dict:
+    return {name: (matrix.dtype, matrix.shape) for name, matrix in matrices.items()}
 
 
 @st.composite
@@ -44,23 +51,33 @@ def test_assignments_come_out_as_they_went_in(number, reduction, adapter):
     assert same(found.adapter, adapter)
 
 
-@given(ADAPTERS, st.floats(allow_nan=False, allow_infinity=False), WORK)
-def test_updates_come_out_as_they_went_in(adapter, loss, work):
-    found = Update.from_content(Update(adapter, loss, tuple(work)).to_content())
-    assert same(found.adapter, adapter)
+SKETCH = npst.arrays(np.float32, (2, BUCKETS), elements=st.floats(-1e3, 1e3, width=32), fill=st.just(0.0))
+
+
+@given(
+    ADAPTERS,
+    st.floats(allow_nan=False, allow_infinity=False),
+    WORK,
+    st.dictionaries(st.integers(0, 99), SKETCH),
+)
+def test_updates_come_out_as_they_went_in(adapter, loss, work, sketches):
+    found = Update.from_content(Update(adapter, loss, tuple(work), sketches).to_content(), forms_of(adapter))
+    assert same(found.matrices, adapter)
     assert found.loss == loss
     assert found.work == tuple(work)
+    assert same(found.sketches, sketches)
 
 
 @given(ADAPTERS)
 def test_the_air_carries_the_matrices_and_little_more(adapter):
-    content = Update(adapter, 1.0, (Workload(1, 1.0, 1.0),)).to_content()
+    content = Update(adapter, 1.0, (Workload(1, 1.0, 1.0),), {}).to_content()
     values = sum(matrix.nbytes for matrix in adapter.values())
     names = sum(len(name.encode()) for name in adapter)
     assert 0 <= adapter_bytes(content) - values - names <= 128 * len(adapter)
 
 
 MATRIX = Array(np.ones((2, 2), dtype=np.float32))
+NO_SKETCH = ArrayRecord({})
 METRICS = {"loss": 1.0, "rows": [4], "length": [60.0], "labels": [8.0]}
 
 
@@ -85,23 +102,63 @@ METRICS = {"loss": 1.0, "rows": [4], "length": [60.0], "labels": [8.0]}
 )
 def test_a_reply_that_is_no_update_is_refused(records, expected):
     if "metrics" in records and expected != "not an update":
-        records = records | {"adapter": ArrayRecord({"a": MATRIX})}
+        records = records | {"adapter": ArrayRecord({"a": MATRIX}), "sketches": NO_SKETCH}
     elif "metrics" in records and len(records["metrics"]) == len(METRICS) and records["metrics"] != METRICS:
-        records = {"adapter": ArrayRecord({"a": MATRIX})} | records
+        records = {"adapter": ArrayRecord({"a": MATRIX}), "sketches": NO_SKETCH} | records
     with pytest.raises(AirtuneError, match=expected):
-        Update.from_content(RecordDict(records))
+        Update.from_content(RecordDict(records), forms_of({"a": MATRIX.numpy()}))
+
+
+def reply(adapter: ArrayRecord, sketches: ArrayRecord = NO_SKETCH) -> RecordDict:
+    return RecordDict({"adapter": adapter, "sketches": sketches, "metrics": MetricRecord(METRICS)})
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
     "matrix",
     [
         Array(np.ones((2, 2))),
+        Array(np.ones((2, 2), dtype=np.int32)),
+        Array(np.ones((4, 1), dtype=np.float32)),
+        Array(np.ones((2, 3), dtype=np.float32)),
+        Array(np.ones((2, 2), dtype=np.float32, order="F")),
         Array(np.array([["a"]])),
         Array("float32", (2, 2), "numpy.ndarray", b"no array at all"),
         Array("float32", (2, 2), "numpy.ndarray", b""),
+        Array("float32", (2, 2), "numpy.ndarray", bytes(144)),
+        # A header that promises terabytes: whoever reads it sets them aside first.
+        Array("float32", (2, 2), "numpy.ndarray", header((10**6, 10**6)) + bytes(16)),
     ],
 )
 def test_matrices_of_another_kind_are_refused(matrix):
-    content = RecordDict({"adapter": ArrayRecord({"a": matrix}), "metrics": MetricRecord(METRICS)})
-    with pytest.raises(AirtuneError, match="not an update"):
-        Update.from_content(content)
+    content = reply(ArrayRecord({"a": matrix}))
+    with pytest.raises(AirtuneError, match=r"an update without a matrix a of shape \(2, 2\) in float32"):
+        Update.from_content(content, forms_of({"a": MATRIX.numpy()}))
+
+
+def test_matrices_that_nobody_asked_for_are_refused():
+    content = reply(ArrayRecord({"a": MATRIX, "b": MATRIX}))
+    with pytest.raises(AirtuneError, match="an update with a matrix b that was not asked for"):
+        Update.from_content(content, forms_of({"a": MATRIX.numpy()}))
+    with pytest.raises(AirtuneError, match="an update without a matrix c of shape"):
+        Update.from_content(content, forms_of(dict.fromkeys("abc", MATRIX.numpy())))
+
+
+@pytest.mark.parametrize(
+    ("layer", "halves", "expected"),
+    [
+        ("3", np.ones((2, BUCKETS)), "an update without a matrix 3 of shape"),
+        ("3", np.ones((1, BUCKETS), np.float32), "an update without a matrix 3 of shape"),
+        ("3", np.full((2, BUCKETS), np.nan, np.float32), "a sketch of gradients that is not finite"),
+        ("top", np.ones((2, BUCKETS), np.float32), "a reply that is not an update"),
+    ],
+)
+def test_sketches_of_another_kind_are_refused(layer, halves, expected):
+    content = reply(ArrayRecord({"a": MATRIX}), ArrayRecord({layer: Array(halves)}))
+    with pytest.raises(AirtuneError, match=expected):
+        Update.from_content(content, forms_of({"a": MATRIX.numpy()}))

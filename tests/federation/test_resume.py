@@ -4,8 +4,10 @@ import contextlib
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,6 +178,23 @@ def test_a_run_may_be_interrupted_again_and_again(tiny, finished, tmp_path):
     assert [event["round"] for event in rounds] == [1, 2, 3]
 
 
+def test_what_lossy_uploads_still_owe_is_not_forgotten(tiny, tmp_path):
+    """Clients train other layers every round, so that residuals wait for rounds that send them."""
+    payload = {"format": "int4", "keep": 0.3}
+    lossy = Scenario.model_validate(tiny.model_dump() | {"payload": payload})
+    straight = run(lossy, tmp_path / "straight")
+    for after in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            run(lossy, tmp_path / "run", resume=after > 1, observer=Stop(after))
+    run(lossy, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()
+    first, again = (Checkpoint.load(folder).clients for folder in (straight, tmp_path / "run"))
+    assert {name.split("/")[0] for name in first} == {"0", "1", "2", "3"}
+    assert first.keys() == again.keys()
+    assert all((first[name] == again[name]).all() for name in first)
+    assert any(first[name].any() for name in first)
+
+
 def test_the_observer_hears_the_rounds_that_are_left(tiny, tmp_path):
     heard = []
 
@@ -291,10 +310,13 @@ def test_any_bytes_are_a_checkpoint_or_an_input_error(data, finished, tmp_path_f
 
 
 def test_a_checkpoint_is_read_as_it_was_written(finished, tmp_path):
-    state = Checkpoint.load(finished)
+    kept = {"3/residual/model.a": np.ones((2, 3), np.float32)}
+    state = replace(Checkpoint.load(finished), clients=kept)
     state.save(tmp_path)
     again = Checkpoint.load(tmp_path)
     assert (again.round_number, again.clock_s, again.event) == (3, state.clock_s, state.event)
     assert again.adapter.keys() == state.adapter.keys()
     assert all((again.adapter[name] == state.adapter[name]).all() for name in state.adapter)
+    assert again.clients.keys() == kept.keys()
+    assert (again.clients["3/residual/model.a"] == 1).all()
     assert Checkpoint.load(tmp_path / "nowhere") is None

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,15 @@ from hypothesis import strategies as st
 
 from airtune.costs.shapes import ModelShape
 from airtune.errors import AirtuneError
-from airtune.pruning.adapters import Adapter, average_over_holders, initial_adapter, slice_adapter
+from airtune.pruning.adapters import (
+    Adapter,
+    average_over_holders,
+    complete_sent,
+    initial_adapter,
+    put_back,
+    slice_adapter,
+    slice_sent,
+)
 from airtune.pruning.path import Reduction
 
 FULL = ModelShape(
@@ -67,6 +77,29 @@ def test_only_held_entries_move(reduction: Reduction) -> None:
         for name, layer, _, _ in FULL.adapter_shapes()
         if layer < reduction.first_trained
     )
+
+
+@given(reductions())
+def test_a_part_is_put_back_where_it_was_taken(reduction: Reduction) -> None:
+    adapter, other = random_adapter(4), random_adapter(5)
+    part = slice_adapter(other, FULL, reduction, trained_only=True)
+    found = put_back(adapter, FULL, reduction, part)
+    again = slice_adapter(found, FULL, reduction, trained_only=True)
+    assert all(np.array_equal(again[name], part[name]) for name in part)
+    back = put_back(found, FULL, reduction, slice_adapter(adapter, FULL, reduction, trained_only=True))
+    assert all(np.array_equal(back[name], adapter[name]) for name in adapter)
+
+
+@given(reductions(), st.booleans(), st.integers(0, 1000))
+def test_what_is_not_sent_is_drawn_by_the_client(reduction: Reduction, train_a: bool, seed: int) -> None:
+    full = replace(FULL, train_a=train_a)
+    adapter = initial_adapter(full, seed)
+    sent = slice_sent(adapter, full, reduction)
+    found = complete_sent(sent, full, reduction, seed)
+    held = slice_adapter(adapter, full, reduction)
+    assert found.keys() == held.keys()
+    assert all(np.array_equal(found[name], held[name]) for name in held)
+    assert any(".lora_A." in name for name in sent) == train_a
 
 
 def test_entries_are_averaged_over_their_holders_by_weight() -> None:

@@ -30,10 +30,10 @@ class Workload:
 
 
 def step_flops(shape: ModelShape, work: Workload) -> float:
-    """FLOPs of one LoRA step: forward everywhere, backward only from the head down to `first_trained`.
+    """FLOPs of one step: forward everywhere, backward only from the head down to `first_trained`.
 
-    The base is frozen, so the backward pass needs input gradients (as many FLOPs as the forward pass)
-    but no weight gradients, except those of the adapters.
+    With LoRA the base is frozen, so the backward pass needs input gradients (as many FLOPs as the forward
+    pass) but no weight gradients, except those of the adapters: 4 FLOPs a weight and token, not 6.
     """
     tokens = work.rows * work.length
     layer = np.arange(shape.layers)
@@ -45,7 +45,9 @@ def step_flops(shape: ModelShape, work: Workload) -> float:
         # Below the lowest adapter of the lowest trained layer nothing wants a gradient.
         passes_on = trained & ((layer > shape.first_trained) | (projection.stage > lowest_stage))
         total += float(np.sum(inputs * outputs * (2 + 2 * passes_on)))
-        if projection in shape.adapted:
+        if projection in shape.adapted and shape.rank == 0:
+            total += float(np.sum(inputs * outputs * 2 * trained))
+        elif projection in shape.adapted:
             # A frozen A wants no gradient of its own, nor one of its output but to pass it on.
             trains_a = trained & shape.train_a
             thin = inputs * (2 + 2 * trains_a + 2 * passes_on)
@@ -78,6 +80,12 @@ def download_bytes(shape: ModelShape) -> int:
     return _message_bytes({name: sent_form(size, Payload()) for name, size in sizes.items()})
 
 
+def compensation_bytes(full: ModelShape, shape: ModelShape) -> int:
+    """Bytes of the mean inputs that come with a sub-model: a float32 for every query and neuron it lost."""
+    lost = full.width("queries") - shape.width("queries") + full.neurons - shape.neurons
+    return 4 * int(np.sum(lost))
+
+
 def _message_bytes(forms: Mapping[str, Form]) -> int:
     return sum(
         ARRAY_HEADER_BYTES + len(name) + dtype.itemsize * math.prod(size)
@@ -98,6 +106,8 @@ def memory_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:
     entries = sum(rows * columns for _, _, _, (rows, columns) in shape.adapter_shapes())
     trained_entries = sum(rows * columns for _, _, _, (rows, columns) in shape.adapter_shapes(True))
     adapters = ADAPTER_BYTES * entries + OPTIMISER_BYTES * trained_entries
+    if shape.rank == 0:  # the backward pass reads the changed weights
+        adapters += weight_bytes * trained_entries
     return weight_bytes * base + adapters + _activation_bytes(shape, work, weight_bytes)
 
 
@@ -115,6 +125,10 @@ def _activation_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> f
     kept += heads * work.length * (4 if weight_bytes == 4 else 4 + weight_bytes)
     sources = set()
     for projection in shape.adapted:
+        if shape.rank == 0:
+            kept += weight_bytes * shape.widths(projection)[0] * (projection.stage not in sources)
+            sources.add(projection.stage)
+            continue
         # A trained A keeps its input in float32; those of one source share it where no cast makes a copy.
         if shape.train_a and (weight_bytes != 4 or projection.stage not in sources):
             kept += ADAPTER_BYTES * shape.widths(projection)[0]

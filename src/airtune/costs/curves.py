@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from airtune.costs.count import Workload, download_bytes, memory_bytes, step_flops, upload_bytes
+from airtune.costs.count import (
+    Workload,
+    compensation_bytes,
+    download_bytes,
+    memory_bytes,
+    step_flops,
+    upload_bytes,
+)
 from airtune.costs.shapes import ModelShape
 from airtune.scenario import Payload
 
@@ -54,6 +61,7 @@ def fit_curves(
     largest: Workload,
     weight_bytes: int,
     payload: Payload,
+    compensates: bool,
     error: GradientError,
 ) -> PathCurves:
     """Count the costs of sub-models at several pruning rates; fit each as fixed + prunable · (1 − prune).
@@ -65,13 +73,18 @@ def fit_curves(
         largest: the largest training step, for memory.
         weight_bytes: size of one base weight.
         payload: the form of uploads.
+        compensates: whether clients receive the mean inputs of the units that their sub-models lost.
         error: of the sub-models' gradients.
     """
+    received = [
+        download_bytes(shape) + (compensation_bytes(shapes[0], shape) if compensates else 0)
+        for shape in shapes
+    ]
     return PathCurves(
         prune_max=float(prune[-1]),
         flops=fit_affine(prune, np.array([step_flops(shape, work) for shape in shapes])),
         upload_bits=fit_affine(prune, np.array([8.0 * upload_bytes(shape, payload) for shape in shapes])),
-        download_bits=fit_affine(prune, np.array([8.0 * download_bytes(shape) for shape in shapes])),
+        download_bits=fit_affine(prune, 8.0 * np.array(received)),
         memory_bytes=line_above(
             prune, np.array([memory_bytes(shape, largest, weight_bytes) for shape in shapes])
         ),

@@ -16,7 +16,7 @@ from airtune.errors import AirtuneError
 from airtune.learning.sketch import BUCKETS, Sketches
 from airtune.payload.matrix import Form
 from airtune.pruning.adapters import Adapter
-from airtune.pruning.path import Reduction
+from airtune.pruning.path import MeanInputs, Reduction
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Assignment:
             {
                 "adapter": to_record(self.adapter),
                 "reduction": to_record(packed),
+                "mean": to_record(_lost_means(self.reduction)),
                 "task": ConfigRecord(task),
             }
         )
@@ -56,7 +57,8 @@ class Assignment:
             name: np.unpackbits(packed[name].numpy(), axis=1, count=int(task[f"{name}-a-layer"])).astype(bool)
             for name in ("neurons", "groups")
         }
-        reduction = Reduction(masks["neurons"], masks["groups"], int(task["first-trained"]))
+        mean = _mean_inputs(_arrays(content.array_records["mean"]), masks)
+        reduction = Reduction(masks["neurons"], masks["groups"], int(task["first-trained"]), mean)
         return Assignment(
             int(task["round"]), int(task["steps"]), reduction, _arrays(content.array_records["adapter"])
         )
@@ -122,13 +124,40 @@ class Update:
 
 
 def adapter_bytes(content: RecordDict) -> int:
-    """Bytes of the adapters in a message, headers and names included: what the air interface carries."""
-    return content.array_records["adapter"].count_bytes()
+    """Bytes of the adapters in a message, headers and names included: what the air interface carries.
+
+    With them count the mean inputs of the units that a client's sub-model lost, if it compensates for them.
+    """
+    records = content.array_records
+    return sum(records[name].count_bytes() for name in ("adapter", "mean") if name in records)
 
 
 def to_record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
     """Arrays as Flower sends and keeps them."""
     return ArrayRecord({name: Array(array) for name, array in arrays.items()})
+
+
+def _lost_means(reduction: Reduction) -> dict[str, npt.NDArray[np.float32]]:
+    """The mean inputs of lost units, all that a client needs: (lost groups, queries) and (lost neurons,)."""
+    if reduction.mean is None:
+        return {}
+    of_groups = reduction.mean.queries.reshape(*reduction.groups.shape, -1)
+    return {
+        "queries": of_groups[~reduction.groups],
+        "neurons": reduction.mean.neurons[~reduction.neurons],
+    }
+
+
+def _mean_inputs(
+    lost: Mapping[str, npt.NDArray[np.float32]], masks: Mapping[str, npt.NDArray[np.bool_]]
+) -> MeanInputs | None:
+    """The other way; those of kept units, which nobody asks for, are zero."""
+    if not lost:
+        return None
+    queries = np.zeros((*masks["groups"].shape, lost["queries"].shape[1]), dtype=np.float32)
+    neurons = np.zeros(masks["neurons"].shape, dtype=np.float32)
+    queries[~masks["groups"]], neurons[~masks["neurons"]] = lost["queries"], lost["neurons"]
+    return MeanInputs(queries.reshape(len(queries), -1), neurons)
 
 
 def _arrays(record: ArrayRecord) -> Adapter:
@@ -140,15 +169,11 @@ def _arrays(record: ArrayRecord) -> Adapter:
 
 
 def _sketches(record: ArrayRecord) -> Sketches:
-    """The sketches of a record, none of them larger or stranger than a sketch is."""
-    found = {}
-    for layer, array in record.items():
-        if array.dtype != "float32" or tuple(array.shape) != (2, BUCKETS):
-            raise AirtuneError(f"a sketch of layer {layer} that is not float32 (2, {BUCKETS})")
-        found[int(layer)] = array.numpy()
-        if not np.isfinite(found[int(layer)]).all():
-            raise AirtuneError(f"a sketch of layer {layer} that is not finite")
-    return found
+    """The sketches of a record, by layer."""
+    read = _asked_for(record, dict.fromkeys(record, (np.dtype(np.float32), (2, BUCKETS))))
+    if not all(np.isfinite(halves).all() for halves in read.values()):
+        raise AirtuneError("a sketch of gradients that is not finite")
+    return {int(layer): halves for layer, halves in read.items()}
 
 
 def _asked_for(record: ArrayRecord, forms: Mapping[str, Form]) -> dict[str, npt.NDArray[Any]]:

@@ -48,7 +48,10 @@ class MeasuredPath:
         # A short path snaps several points to the same sub-model; each counts once.
         rates = np.unique([self.path.snapped(prune) for prune in np.linspace(0.0, last, CURVE_POINTS)])
         shapes = [self.path.reduction(prune).shape(self.path.full) for prune in rates]
-        return fit_curves(rates, shapes, self.work, self.largest, self.weight_bytes, payload, self.error)
+        compensates = self.path.mean is not None
+        return fit_curves(
+            rates, shapes, self.work, self.largest, self.weight_bytes, payload, compensates, self.error
+        )
 
     def save(self, file: Path) -> None:
         """Write to `file` in one step, so that nobody ever reads half of it."""

@@ -41,5 +41,6 @@ def _squared_effect(projection: nn.Module) -> torch.Tensor | None:
     if up.grad is None:  # a frozen layer's
         return None
     with torch.no_grad():
-        gradient = up.grad @ (down - down.grad) + up @ down.grad
+        step = torch.zeros_like(down) if down.grad is None else down.grad  # a frozen A takes none
+        gradient = up.grad @ (down - step) + up @ step
         return (gradient * merged_weight(projection)).square_()

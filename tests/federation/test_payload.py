@@ -1,0 +1,110 @@
+"""Runs with every payload, to the end: what is sent is counted, what is learnt is nearly the same."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Array, Message, RecordDict
+from safetensors.numpy import load_file
+
+from airtune import AirtuneError, Scenario, run
+from airtune.costs.count import download_bytes, upload_bytes
+from airtune.federation.client_app import app as client_app
+from airtune.federation.grid import InProcessGrid
+from airtune.federation.round import nodes_by_client, play_round
+from airtune.federation.setting import make_setting
+from airtune.pruning.adapters import initial_adapter
+from airtune.pruning.measured import measured_path
+from airtune.results.events import read_events
+from airtune.scenario_file import dump_scenario
+
+
+def changed(scenario: Scenario, **changes: object) -> Scenario:
+    return Scenario.model_validate(scenario.model_dump() | changes)
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / "summary.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("payload", "behind"),  # how much of the loss that float32 takes away may be missing
+    [
+        ({"format": "bfloat16"}, 0.01),
+        ({"format": "int8"}, 0.01),
+        ({"format": "int4"}, 0.03),
+        ({"keep": 0.5}, 0.1),
+        ({"format": "int4", "keep": 0.25}, 0.2),
+    ],
+)
+def test_every_payload_learns_and_is_counted(payload, behind, tiny, finished, tmp_path):
+    scenario = changed(tiny, payload=payload)
+    folder = run(scenario, tmp_path / "run")
+    full, lossy = summary(finished), summary(folder)
+    assert lossy["bytes_up"] < 0.6 * full["bytes_up"]
+    assert lossy["bytes_down"] == full["bytes_down"]
+    assert lossy["simulated_s"] < full["simulated_s"]
+    learnt = full["loss_before"] - full["loss_after"]
+    assert lossy["loss_after"] <= full["loss_after"] + behind * learnt
+    path = measured_path(scenario).path
+    for event in read_events(folder / "events.jsonl"):
+        for row in event["clients"] if event["event"] == "round" else ():
+            shape = path.reduction(row["prune"]).shape(path.full)
+            assert row["bytes_up"] == upload_bytes(shape, scenario.payload)
+            assert row["bytes_down"] == download_bytes(shape)
+
+
+@pytest.mark.parametrize(("reduction", "criterion"), [("width", "lora_gradient"), ("depth", "taylor")])
+def test_a_frozen_a_stays_as_it_was_drawn(reduction, criterion, tiny, finished, tmp_path):
+    lora = tiny.lora.model_dump() | {"train_a": False}
+    scenario = changed(tiny, reduction=reduction, criterion=criterion, lora=lora)
+    folder = run(scenario, tmp_path / "run")
+    start = initial_adapter(measured_path(scenario).path.full, scenario.seed)
+    found = load_file(folder / "adapter" / "adapter_model.safetensors")
+    for name, matrix in start.items():
+        stayed = np.array_equal(found[f"base_model.model.{name}"], matrix)
+        assert stayed == (".lora_A." in name), name
+    frozen, full = summary(folder), summary(finished)
+    assert frozen["loss_after"] < frozen["loss_before"] - 0.1
+    assert frozen["bytes_down"] < 0.6 * full["bytes_down"]
+    if reduction == "depth":
+        assert frozen["bytes_up"] < 0.6 * full["bytes_up"]
+
+
+def with_number(content: RecordDict, number: bytes) -> None:
+    """Overwrite the first bytes of the first matrix: of a whole int4 matrix, its first scale."""
+    record = content.array_records["adapter"]
+    name = next(iter(record))
+    array = record[name].numpy().copy()
+    array[:4] = np.frombuffer(number, np.uint8)
+    record[name] = Array(array)
+
+
+def test_a_wrong_payload_is_blamed_on_its_client(tiny):
+    scenario = changed(tiny, payload={"format": "int4"})
+    setting = make_setting(scenario, measured_path(scenario))
+
+    def tampering(message: Message, context: object) -> Message:
+        reply = client_app(message, context)
+        if message.metadata.message_type == "train":
+            with_number(reply.content, np.float32("nan").tobytes())
+        return reply
+
+    grid = InProcessGrid(tampering, 4, {"scenario": dump_scenario(scenario)})
+    nodes = nodes_by_client(grid, [member.id for member in scenario.members()])
+    adapter = initial_adapter(setting.measured.path.full, scenario.seed)
+    expected = r"^round 1: client slow-0: an update whose matrix model\S+ has a scale that is negative or not"
+    with pytest.raises(AirtuneError, match=expected):
+        play_round(grid, nodes, setting, adapter, 1, lambda client, loss: None)
+
+
+def test_a_client_that_sends_another_format_is_refused(tiny):
+    scenario = changed(tiny, payload={"format": "int4"})
+    setting = make_setting(scenario, measured_path(scenario))
+    grid = InProcessGrid(client_app, 4, {"scenario": dump_scenario(tiny)})
+    nodes = nodes_by_client(grid, [member.id for member in scenario.members()])
+    adapter = initial_adapter(setting.measured.path.full, scenario.seed)
+    expected = "^round 1: client slow-0: an update without a matrix .* in uint8"
+    with pytest.raises(AirtuneError, match=expected):
+        play_round(grid, nodes, setting, adapter, 1, lambda client, loss: None)
