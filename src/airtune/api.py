@@ -29,7 +29,7 @@ def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) 
     rule = METHODS[known_method(method)]
     if isinstance(problem, Problem):
         return rule.plan(problem, rule.select(problem), gap)
-    from airtune.federation.heterogeneity import unknown
+    from airtune.federation.gradients import unknown
     from airtune.federation.setting import make_setting
     from airtune.pruning.measured import measured_path
     from airtune.radio.channel import draw_channels

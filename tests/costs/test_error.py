@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airtune.costs.curves import GradientError
-from airtune.costs.error import anchors, in_fleet
+from airtune.costs.error import Gradients, anchors, in_fleet
 from airtune.planning import ErrorTable, Memory, Problem, Rounds
 
 LAYERS, WIDTH = 6, 5
 # A path that gives up one layer after the other: at rate (i + 1)/LAYERS, i + 1 layers are not trained.
 RATES = np.arange(1, LAYERS + 1) / LAYERS
+UNLIKE = Gradients(np.ones(2), np.ones(2))
+ALIKE = Gradients(np.zeros(2), np.ones(2))
 
 
 def problem(weight: np.ndarray, speed: np.ndarray, **changes: object) -> Problem:
@@ -50,7 +52,8 @@ def test_the_sum_bounds_what_the_fleet_loses(count, seed, least):
     heterogeneity = unlike.max(axis=1)
     case = problem(weight, draw.uniform(1, 9, count))
     missed = np.cumsum(energy)
-    fleet = in_fleet(case, GradientError(RATES, missed, np.zeros(LAYERS)), heterogeneity, least)
+    error = GradientError(RATES, missed, np.zeros(LAYERS), np.zeros(LAYERS))
+    fleet = in_fleet(case, error, Gradients(heterogeneity, np.ones(count)), least)
     given_up = np.where(fleet.prune_max > 0, draw.integers(0, LAYERS + 1, count), 0)
     trains = np.arange(LAYERS) >= given_up[:, None]
     share = weight[:, None] * trains / (weight[:, None] * trains).sum(axis=0)
@@ -79,16 +82,30 @@ def test_who_does_not_hold_the_model_is_no_anchor():
     nobody = problem(
         np.full(2, 0.5), np.ones(2), memory=Memory(np.full(2, 5.0), *np.array([[3.0] * 2, [4.0] * 2]))
     )
-    assert in_fleet(nobody, GradientError(*np.ones((3, 1))), np.ones(2), 0.5) is nobody
+    assert in_fleet(nobody, GradientError(*np.ones((4, 1))), UNLIKE, 0.5) is nobody
 
 
 def test_data_drawn_alike_costs_nothing_but_what_is_wrong_does():
     case = problem(np.full(2, 0.5), np.array([1.0, 4.0]))
-    error = GradientError(np.array([0.5, 1.0]), np.array([0.4, 0.9]), np.array([0.1, 0.3]))
-    alike = in_fleet(case, error, np.zeros(2), 0.5)
+    error = GradientError(np.array([0.5, 1.0]), np.array([0.4, 0.9]), np.array([0.1, 0.3]), np.zeros(2))
+    alike = in_fleet(case, error, ALIKE, 0.5)
     assert alike.error_at(np.array([1.0, 0.0])) == pytest.approx([0.3 / 0.5, 0])
-    unlike = in_fleet(case, error, np.ones(2), 0.5)
+    unlike = in_fleet(case, error, UNLIKE, 0.5)
     assert unlike.error_at(np.array([1.0, 0.0])) == pytest.approx([2 * 0.9 + 0.3 / 0.5, 0])
     assert unlike.drop_error.tolist() == [1.0, 1.0]
     assert alike.drop_error.tolist() == [0.0, 0.0]
     assert unlike.prune_max.tolist() == [1.0, 0.0]
+
+
+@given(st.integers(2, 6), st.integers(0, 10**6))
+def test_fewer_examples_cost_the_variance_of_the_mean(count, seed):
+    draw = np.random.default_rng(seed)
+    weight, noise = draw.dirichlet(np.ones(count)), draw.uniform(0.1, 5, count)
+    share = np.array([0.8, 0.5, 0.2])
+    error = GradientError(1 - share, np.zeros(3), np.zeros(3), 1 / share - 1)
+    case = problem(weight, draw.uniform(1, 9, count), prune_max=np.full(count, 0.8))
+    fleet = in_fleet(case, error, Gradients(np.ones(count), noise), 0.5)
+    assert (fleet.prune_max == 0.8).all()  # everybody trains everything, so nobody has to be an anchor
+    kept = draw.choice(share, count)
+    variance = np.sum(weight**2 * noise / kept) - np.sum(weight**2 * noise)
+    assert weight @ fleet.error_at(1 - kept) == pytest.approx(variance)

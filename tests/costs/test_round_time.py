@@ -8,13 +8,14 @@ import pytest
 
 from airtune import Scenario, load_scenario
 from airtune.costs.count import download_bytes, upload_bytes
+from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem, clock_client, downlink_rates, uplink_rates
 from airtune.planning import ErrorPower, ErrorTable, evaluate
 from airtune.pruning.measured import MeasuredPath, measured_path
 from airtune.radio.channel import draw_channels
 
 EVERYONE = np.ones(4, dtype=bool)
-UNLIKE = np.ones(4)
+UNLIKE = Gradients(np.ones(4), np.ones(4))
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def tiny() -> Scenario:
     return load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
 
 
-@pytest.fixture(scope="module", params=["width", "depth", "mixed"])
+@pytest.fixture(scope="module", params=["examples", "depth", "mixed", "width"])
 def kind(request) -> str:
     return request.param
 
@@ -33,7 +34,7 @@ def measured(tiny, kind) -> MeasuredPath:
 
 
 # How far bits may be off a straight line, as a share of the whole payload; mixed has a corner.
-BENT = {"depth": 1e-9, "width": 0.02, "mixed": 0.25}
+BENT = {"examples": 1e-9, "depth": 1e-9, "width": 0.02, "mixed": 0.25}
 
 
 @pytest.mark.parametrize("fading", ["per-round", "ergodic", "none"])

@@ -38,7 +38,7 @@ def reductions(draw) -> Reduction:
     layers = draw(st.integers(1, 6))
     neurons = draw(npst.arrays(bool, (layers, draw(st.integers(1, 20)))))
     groups = draw(npst.arrays(bool, (layers, draw(st.integers(1, 9)))))
-    return Reduction(neurons, groups, draw(st.integers(0, layers - 1)))
+    return Reduction(neurons, groups, draw(st.integers(0, layers - 1)), draw(st.floats(0.01, 1)))
 
 
 @given(st.integers(1, 10**9), reductions(), ADAPTERS)
@@ -46,6 +46,7 @@ def test_assignments_come_out_as_they_went_in(number, reduction, adapter):
     found = Assignment.from_content(Assignment(number, 3, reduction, adapter).to_content())
     assert found.round_number == number
     assert found.reduction.first_trained == reduction.first_trained
+    assert found.reduction.examples == reduction.examples
     assert (found.reduction.neurons == reduction.neurons).all()
     assert (found.reduction.groups == reduction.groups).all()
     assert same(found.adapter, adapter)

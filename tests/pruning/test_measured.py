@@ -9,7 +9,6 @@ import pytest
 
 from airtune import Scenario, load_scenario
 from airtune.pruning.measured import MeasuredPath, measured_path
-from airtune.scenario import Payload
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
 
@@ -32,7 +31,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def equal(left: MeasuredPath, right: MeasuredPath) -> bool:
-    errors = ("prune", "missed", "wrong")
+    errors = ("prune", "missed", "wrong", "noisier")
     arrays = ("neuron_order", "group_order", "kinds", "layers", "prune")
     return (
         (left.work, left.weight_bytes) == (right.work, right.weight_bytes)
@@ -57,7 +56,9 @@ def test_errors_are_measured_where_the_path_has_them(tiny_path):
     assert (np.diff(error.missed) > 0).all()
     assert (error.missed > 0).all()
     assert (error.missed < 1).all()
-    assert (error.wrong == 0).all()  # the function of depth reductions is the full model's
+    # The function of depth reductions is the full model's, and so are their examples.
+    assert (error.wrong == 0).all()
+    assert (error.noisier == 0).all()
 
 
 def test_a_scenario_is_measured_once(tiny, cache, monkeypatch):

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from airtune.costs.count import Workload, step_flops
 from airtune.costs.curves import PathCurves, convex_envelope
-from airtune.costs.error import in_fleet
+from airtune.costs.error import Gradients, in_fleet
 from airtune.costs.shapes import ModelShape
 from airtune.planning import ErrorPower, ErrorTable, Memory, Plan, Problem, Rounds
 from airtune.radio.channel import Channels
@@ -33,7 +33,7 @@ class ClientTime:
 
 
 def build_problem(
-    scenario: Scenario, curves: PathCurves, channels: Channels, participates: Mask, heterogeneity: Floats
+    scenario: Scenario, curves: PathCurves, channels: Channels, participates: Mask, known: Gradients
 ) -> Problem:
     """The planner's numbers for one round.
 
@@ -44,7 +44,7 @@ def build_problem(
     Args:
         channels: this round's, or the mean channels.
         participates: (clients,) who takes part; the others' downloads are not sent.
-        heterogeneity: (clients,) how unlike the fleet's gradients theirs are (`costs.error`).
+        known: of the clients' gradients.
     """
     members = scenario.members()
     speed = np.array([member.device.flops_per_s for member in members]) / scenario.training.steps
@@ -79,7 +79,7 @@ def build_problem(
     )
     if exponent is not None:
         return problem
-    return in_fleet(problem, curves.error, heterogeneity, scenario.convergence.anchors)
+    return in_fleet(problem, curves.error, known, scenario.convergence.anchors)
 
 
 def steps_within(scenario: Scenario, curves: PathCurves, plan: Plan) -> npt.NDArray[np.int64]:

@@ -50,7 +50,9 @@ def train(message: Message, context: Context) -> Message:
     received = complete_sent(assignment.adapter, full, assignment.reduction, scenario.seed)
     load_adapter(submodel, received)
     client = int(context.node_config["partition-id"])
-    batches = round_batches(scenario, client, assignment.round_number, assignment.steps)
+    batches = round_batches(
+        scenario, client, assignment.round_number, assignment.steps, assignment.reduction.examples
+    )
     shape = assignment.reduction.shape(full)
     sketch = GradientSketch(trained_parameters(submodel), shape, full, scenario.seed)
     trained = train_locally(submodel, batches, scenario.training.learning_rate, sketch)

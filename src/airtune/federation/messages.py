@@ -35,6 +35,7 @@ class Assignment:
             "round": self.round_number,
             "steps": self.steps,
             "first-trained": self.reduction.first_trained,
+            "examples": self.reduction.examples,
         }
         for name, mask in masks.items():
             task[f"{name}-a-layer"] = mask.shape[1]
@@ -58,7 +59,9 @@ class Assignment:
             for name in ("neurons", "groups")
         }
         mean = _mean_inputs(_arrays(content.array_records["mean"]), masks)
-        reduction = Reduction(masks["neurons"], masks["groups"], int(task["first-trained"]), mean)
+        reduction = Reduction(
+            masks["neurons"], masks["groups"], int(task["first-trained"]), float(task["examples"]), mean
+        )
         return Assignment(
             int(task["round"]), int(task["steps"]), reduction, _arrays(content.array_records["adapter"])
         )

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from airtune.costs.count import upload_forms
+from airtune.costs.error import Gradients
 from airtune.costs.round_time import steps_within
 from airtune.errors import AirtuneError
 from airtune.federation.clock import Work, clock_round, clock_unplanned
-from airtune.federation.heterogeneity import measure, remember
+from airtune.federation.gradients import update
 from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.federation.setting import Setting
 from airtune.payload.update import decode_update
@@ -28,11 +28,11 @@ POLL_S = 0.2  # how often a grid of separate processes is asked for replies
 
 @dataclass(frozen=True)
 class PlayedRound:
-    """The plan, the merged adapter, the clients' heterogeneity as now known, and the facts for the event."""
+    """The plan, the merged adapter, what is now known of the gradients, and the facts for the event."""
 
     plan: Plan
     adapter: Adapter
-    heterogeneity: npt.NDArray[np.float64]
+    known: Gradients
     facts: dict[str, Any]
 
 
@@ -75,7 +75,7 @@ def play_round(
     nodes: Mapping[int, int],
     setting: Setting,
     adapter: Adapter,
-    heterogeneity: npt.NDArray[np.float64],
+    known: Gradients,
     round_number: int,
     on_client: Callable[[str, float], None],
 ) -> PlayedRound:
@@ -83,7 +83,7 @@ def play_round(
 
     Args:
         nodes: node of every client, from `nodes_by_client`.
-        heterogeneity: (clients,) as the rounds before have measured it.
+        known: of the clients' gradients, as the rounds before have measured them.
         on_client: told (client id, training loss) of every client as it finishes.
 
     Raises:
@@ -91,7 +91,7 @@ def play_round(
         InfeasibleError: this round's channels allow no plan.
     """
     channels = draw_channels(setting.scenario, round_number)
-    plan = setting.plan(channels, heterogeneity)
+    plan = setting.plan(channels, known)
     members, path = setting.scenario.members(), setting.measured.path
     reductions = {
         client: path.reduction(float(plan.prune[client]))
@@ -126,7 +126,8 @@ def play_round(
     sketches = {client: update.sketches for client, update in updates.items()}
     weight = np.array([member.weight for member in members])
     facts = _facts(setting, round_number, channels, plan, work, updates)
-    return PlayedRound(plan, merged, remember(heterogeneity, measure(sketches, weight)), facts)
+    examples = {client: reductions[client].examples for client in updates}
+    return PlayedRound(plan, merged, update(known, sketches, examples, weight), facts)
 
 
 def _facts(

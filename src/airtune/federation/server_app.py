@@ -9,10 +9,11 @@ import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from airtune.costs.error import Gradients
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.folder import RunFolder
+from airtune.federation.gradients import unknown
 from airtune.federation.grid import InProcessGrid
-from airtune.federation.heterogeneity import unknown
 from airtune.federation.judge import Judge
 from airtune.federation.round import nodes_by_client, play_round
 from airtune.federation.setting import Setting, make_setting
@@ -61,15 +62,16 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
     observer.on_start(folder.start_event(), state.round_number)
     ids = [member.id for member in scenario.members()]
     nodes = nodes_by_client(grid, ids)
-    known = state.event.get("heterogeneity")
-    heterogeneity = np.array([known[name] for name in ids]) if known else unknown(scenario)
+    known = unknown(scenario)
+    if "gradients" in state.event:
+        known = Gradients(*(np.array(state.event["gradients"][part]) for part in ("unlike", "noise")))
     for round_number in range(state.round_number + 1, scenario.rounds + 1):
 
         def on_client(client: str, loss: float, number: int = round_number) -> None:
             observer.on_client(number, client, loss)
 
-        played = play_round(grid, nodes, setting, state.adapter, heterogeneity, round_number, on_client)
-        heterogeneity = played.heterogeneity
+        played = play_round(grid, nodes, setting, state.adapter, known, round_number, on_client)
+        known = played.known
         folder.write_plan(round_number, played.plan)
         loss, group_loss = judge.losses(played.adapter)
         clock_s = state.clock_s + played.facts["round_s"]
@@ -79,7 +81,7 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
             "clock_s": clock_s,
             "loss": loss,
             "group_loss": group_loss,
-            "heterogeneity": dict(zip(ids, heterogeneity.tolist(), strict=True)),
+            "gradients": {"unlike": known.unlike.tolist(), "noise": known.noise.tolist()},
             "elapsed_s": time.perf_counter() - started,
         }
         # Real nodes keep their own state; that of clients in this process would be lost with it.

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.costs.curves import PathCurves
+from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem
-from airtune.federation.heterogeneity import unknown
+from airtune.federation.gradients import unknown
 from airtune.methods import METHODS, Method
 from airtune.planning import Plan
 from airtune.pruning.measured import MeasuredPath
@@ -28,17 +29,17 @@ class Setting:
     def plan(
         self,
         channels: Channels,
-        heterogeneity: npt.NDArray[np.float64],
+        known: Gradients,
         method: Method | None = None,
         gap: float = 1e-6,
     ) -> Plan:
         """This run's plan for one round, or that of another `method` with everybody in it.
 
         Args:
-            heterogeneity: (clients,) as the rounds before have measured it.
+            known: of the clients' gradients, as the rounds before have measured them.
         """
         participates = self.participates if method is None else np.ones_like(self.participates)
-        problem = build_problem(self.scenario, self.curves, channels, participates, heterogeneity)
+        problem = build_problem(self.scenario, self.curves, channels, participates, known)
         return (method or self.method).plan(problem, participates, gap)
 
 

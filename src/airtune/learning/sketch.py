@@ -22,7 +22,7 @@ Sketches = dict[int, npt.NDArray[np.float32]]
 
 
 class GradientSketch:
-    """Sums a sub-model's gradients over the even and over the odd steps of a local training.
+    """Averages a sub-model's gradients over the even and over the odd steps of a local training.
 
     Two halves on different examples have independent noise. Layers that a width reduction made smaller
     are left out: their gradients cannot be compared with others'.
@@ -61,4 +61,7 @@ class GradientSketch:
 
     def halves(self) -> Sketches:
         """(2, BUCKETS) by layer; nothing after a single step, which has no two halves."""
-        return self._sums if self._steps > 1 else {}
+        if self._steps < 2:
+            return {}
+        counts = np.array([[(self._steps + 1) // 2], [self._steps // 2]], dtype=np.float32)
+        return {layer: sums / counts for layer, sums in self._sums.items()}

@@ -61,7 +61,7 @@ def measure_path(
     exact = _gradient(base.model, full, Reduction.none(full), scenario.lora, adapter, few)
     rates = np.unique([path.snapped(prune) for prune in points])
     if not rates.any():  # nothing can be given up, and the planner will not ask for it
-        return MeasuredPath(path, work, largest, weight_bytes, GradientError(*np.ones((3, 1))))
+        return MeasuredPath(path, work, largest, weight_bytes, GradientError(*np.ones((4, 1))))
     errors = []
     for rate in rates:
         reduction = path.reduction(rate)
@@ -73,7 +73,9 @@ def measure_path(
         )
         errors.append(_relative_errors(exact, found, full, reduction))
     missed, wrong = np.array(errors).T
-    return MeasuredPath(path, work, largest, weight_bytes, GradientError(rates, missed, wrong))
+    # The variance of a mean falls with the number of examples.
+    noisier = np.array([1 / path.reduction(rate).examples - 1 for rate in rates])
+    return MeasuredPath(path, work, largest, weight_bytes, GradientError(rates, missed, wrong, noisier))
 
 
 def _calibration_batches(scenario: Scenario, tokenizer: "PreTrainedTokenizerBase") -> list[Batch]:

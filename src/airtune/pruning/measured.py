@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from airtune.files import put_in_place
 from airtune.pruning.path import MeanInputs, ReductionPath
 from airtune.scenario import Payload, Scenario
 
-FORMAT = 6  # counts up whenever what is measured, or how, changes
+FORMAT = 7  # counts up whenever what is measured, or how, changes
 CURVE_POINTS = 11
 NO_MEAN = MeanInputs(np.zeros(0, np.float32), np.zeros(0, np.float32))  # in files
 SIZES = ("hidden", "vocabulary", "embeddings", "head_dim", "heads_per_group", "rank", "positions", "norms")
@@ -47,10 +47,20 @@ class MeasuredPath:
         last = self.path.within(prune_max)
         # A short path snaps several points to the same sub-model; each counts once.
         rates = np.unique([self.path.snapped(prune) for prune in np.linspace(0.0, last, CURVE_POINTS)])
-        shapes = [self.path.reduction(prune).shape(self.path.full) for prune in rates]
+        reductions = [self.path.reduction(prune) for prune in rates]
+        shapes = [reduction.shape(self.path.full) for reduction in reductions]
+        examples = [reduction.examples for reduction in reductions]
         compensates = self.path.mean is not None
         return fit_curves(
-            rates, shapes, self.work, self.largest, self.weight_bytes, payload, compensates, self.error
+            rates,
+            shapes,
+            examples,
+            self.work,
+            self.largest,
+            self.weight_bytes,
+            payload,
+            compensates,
+            self.error,
         )
 
     def save(self, file: Path) -> None:
@@ -77,7 +87,7 @@ class MeasuredPath:
                 mean_neurons=mean.neurons,
                 work=[[step.rows, step.length, step.labels] for step in (self.work, self.largest)],
                 weight_bytes=self.weight_bytes,
-                error=[self.error.prune, self.error.missed, self.error.wrong],
+                error=[getattr(self.error, part.name) for part in fields(GradientError)],
             )
         put_in_place(temporary, file)
 
