@@ -1,6 +1,7 @@
 """Every family of models, by a tiny random member: sub-models, adapters, costs, files and a federated run."""
 
 import copy
+import math
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,16 @@ from airtune.scenario import Lora, Scenario
 
 TINY = Path(__file__).parents[1] / "examples" / "tiny.yaml"
 LORA = Lora(rank=3, alpha=6)
+BOTH = [LORA, Lora(rank="full")]
 ROWS, LENGTH, LABELS = 3, 40, 12
+FLASH = {  # torch's counter does not know them; what the backward pass computes again counts once
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda query, key, *_, **__: (
+        4 * math.prod(query) * key[-2]
+    ),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda _, query, key, *__, **___: (
+        8 * math.prod(query) * key[-2]
+    ),
+}
 ALIKE = {
     "vocab_size": 258,
     "hidden_size": 48,
@@ -126,7 +136,7 @@ def random_reduction(full: ModelShape, seed: int, first_trained: int = 0) -> Red
 
 
 def submodel(base: nn.Module, full: ModelShape, reduction: Reduction, adapter: Adapter) -> nn.Module:
-    model = build_submodel(base, full, reduction, LORA)
+    model = build_submodel(base, full, reduction, LORA if full.rank else Lora(rank="full"))
     load_adapter(model, slice_adapter(adapter, full, reduction))
     return model
 
@@ -154,8 +164,9 @@ def a_batch() -> Batch:
     return Batch(tokens, torch.ones_like(tokens), labels)
 
 
-def test_the_sub_model_is_the_full_model_with_units_masked(base: nn.Module) -> None:
-    full = model_shape(base, LORA)
+@pytest.mark.parametrize("lora", BOTH)
+def test_the_sub_model_is_the_full_model_with_units_masked(base: nn.Module, lora: Lora) -> None:
+    full = model_shape(base, lora)
     reduction, adapter = random_reduction(full, 1), random_adapter(full, 2)
     smaller = submodel(base, full, reduction, adapter)
     masked = with_units_masked(submodel(base, full, Reduction.none(full), adapter), full, reduction)
@@ -166,10 +177,13 @@ def test_the_sub_model_is_the_full_model_with_units_masked(base: nn.Module) -> N
     assert weights < 0.9 * sum(parameter.numel() for parameter in masked.parameters())
 
 
+@pytest.mark.parametrize("lora", BOTH)
 @given(seed=st.integers(0, 2**32), first_trained=st.integers(0, 2))
 @settings(max_examples=20)
-def test_what_goes_down_comes_back_to_its_place(base: nn.Module, seed: int, first_trained: int) -> None:
-    full = model_shape(base, LORA)
+def test_what_goes_down_comes_back_to_its_place(
+    base: nn.Module, lora: Lora, seed: int, first_trained: int
+) -> None:
+    full = model_shape(base, lora)
     reduction, adapter = random_reduction(full, seed, first_trained), random_adapter(full, 1)
     held = slice_adapter(adapter, full, reduction)
     expected = {name: shape for name, _, _, shape in reduction.shape(full).adapter_shapes()}
@@ -183,9 +197,10 @@ def test_what_goes_down_comes_back_to_its_place(base: nn.Module, seed: int, firs
     assert moved == sum(matrix.size for matrix in trained.values())
 
 
-def test_merging_follows_the_sub_model(base: nn.Module) -> None:
+@pytest.mark.parametrize("lora", BOTH)
+def test_merging_follows_the_sub_model(base: nn.Module, lora: Lora) -> None:
     """A step on a sub-model is, merged, the masked full model's step: entries land where they came from."""
-    full = model_shape(base, LORA)
+    full = model_shape(base, lora)
     reduction, adapter = random_reduction(full, 3), random_adapter(full, 4)
     gradients = []
     for model in (
@@ -219,9 +234,10 @@ def test_peft_loads_what_was_saved(base: nn.Module, tmp_path: Path) -> None:
     assert not torch.allclose(plain, ours(input_ids=tokens).logits, atol=1e-2)
 
 
+@pytest.mark.parametrize("lora", BOTH)
 @pytest.mark.parametrize("first_trained", [0, 2])
-def test_costs_are_those_torch_has(base: nn.Module, first_trained: int) -> None:
-    full = model_shape(base, LORA)
+def test_costs_are_those_torch_has(base: nn.Module, lora: Lora, first_trained: int) -> None:
+    full = model_shape(base, lora)
     reduction, adapter = random_reduction(full, 6, first_trained), random_adapter(full, 7)
     model, shape = submodel(base, full, reduction, adapter), reduction.shape(full)
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
@@ -232,11 +248,9 @@ def test_costs_are_those_torch_has(base: nn.Module, first_trained: int) -> None:
             kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    with (
-        FlopCounterMode(display=False) as counter,
-        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-    ):
-        losses, _ = answer_losses(model, a_batch())
+    with FlopCounterMode(display=False, custom_mapping=FLASH) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            losses, _ = answer_losses(model, a_batch())
         losses.mean().backward()
     work = Workload(ROWS, LENGTH, LABELS)
     # Rotary embeddings are a small product that the count leaves out.

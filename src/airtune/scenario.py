@@ -153,13 +153,20 @@ class ModelChoice(_Part):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
+def _rank(value: object) -> object:
+    if value == "full" or (type(value) is int and 1 <= value <= 1024):
+        return value
+    raise ValueError("full, or a whole number from 1 to 1024")
+
+
 class Lora(_Part):
     """Low-rank adapters on the named projections of every block.
 
-    Without `train_a` only B is trained and sent; A stays as it was drawn (FFA-LoRA, Sun et al. 2024).
+    With rank "full" the projections' weights themselves are trained, and `alpha` has no meaning. Without
+    `train_a` only B is trained and sent; A stays as it was drawn (FFA-LoRA, Sun et al. 2024).
     """
 
-    rank: Annotated[int, Field(ge=1, le=1024, strict=True)] = 16
+    rank: Annotated[int | Literal["full"], BeforeValidator(_rank)] = 16
     alpha: Annotated[Number, Field(gt=0)] = 32.0
     projections: Annotated[tuple[Literal[PROJECTIONS], ...], Field(min_length=1)] = PROJECTIONS  # type: ignore[valid-type]
     train_a: Annotated[bool, Field(strict=True)] = True
@@ -170,6 +177,12 @@ class Lora(_Part):
         if repeated := _repeated(projections):
             raise MisfitError("", words(f"{repeated} twice"), "each projection once")
         return projections
+
+    @model_validator(mode="after")
+    def _has_a(self) -> "Lora":
+        if self.rank == "full" and not self.train_a:
+            raise MisfitError("train_a", False, "true: full rank has no A")
+        return self
 
 
 class Task(_Part):
@@ -288,6 +301,8 @@ class Scenario(_Part):
         if self.criterion == "lora_gradient" and self.reduction != "depth" and len(halves) < 2:
             found = words(", ".join(self.lora.projections))
             raise MisfitError("lora.projections", found, "some of attention and some of the MLP")
+        if self.criterion == "lora_gradient" and self.reduction != "depth" and self.lora.rank == "full":
+            raise MisfitError("criterion", self.criterion, "another criterion, as full rank has no adapters")
         for number, group in enumerate(self.clients):
             if group.cell not in cells:
                 raise MisfitError(f"clients.{number}.cell", group.cell, f"one of {', '.join(cells)}")

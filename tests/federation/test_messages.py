@@ -1,6 +1,7 @@
 """Messages: what goes in comes out, and a reply that is no update is refused."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from airtune import AirtuneError
 from airtune.costs.count import Workload
 from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.learning.sketch import BUCKETS
-from airtune.pruning.path import Reduction
+from airtune.pruning.path import MeanInputs, Reduction
 
 NAMES = st.text(min_size=1, max_size=20)
 MATRICES = npst.arrays(np.float32, npst.array_shapes(min_dims=2, max_dims=2, max_side=5))
@@ -50,6 +51,27 @@ def test_assignments_come_out_as_they_went_in(number, reduction, adapter):
     assert (found.reduction.neurons == reduction.neurons).all()
     assert (found.reduction.groups == reduction.groups).all()
     assert same(found.adapter, adapter)
+
+
+@given(reductions(), st.integers(1, 8), st.data())
+def test_means_of_lost_units_travel_and_count(reduction, width, data):
+    layers, groups = reduction.groups.shape
+    numbers = {"elements": st.floats(-9, 9, width=32)}
+    mean = MeanInputs(
+        data.draw(npst.arrays(np.float32, (layers, groups * width), **numbers)),
+        data.draw(npst.arrays(np.float32, reduction.neurons.shape, **numbers)),
+    )
+    content = Assignment(1, 3, replace(reduction, mean=mean), {}).to_content()
+    found = Assignment.from_content(content).reduction.mean
+    lost = np.repeat(~reduction.groups, width, axis=1)
+    assert (found.queries == np.where(lost, mean.queries, 0)).all()
+    assert (found.neurons == np.where(reduction.neurons, 0, mean.neurons)).all()
+    arrays = content.array_records["mean"].values()
+    assert sum(array.numpy().size for array in arrays) == lost.sum() + (~reduction.neurons).sum()
+    bare = Assignment(1, 3, reduction, {}).to_content()
+    assert adapter_bytes(bare) == 0
+    assert adapter_bytes(content) >= 4 * int(lost.sum() + (~reduction.neurons).sum())
+    assert Assignment.from_content(bare).reduction.mean is None
 
 
 SKETCH = npst.arrays(np.float32, (2, BUCKETS), elements=st.floats(-1e3, 1e3, width=32), fill=st.just(0.0))

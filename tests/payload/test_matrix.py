@@ -58,6 +58,14 @@ def test_the_sizes_are_those_of_the_bits_and_scales(form, keep, bytes_sent):
     assert sent_form((20, 50), Payload(format=form, keep=keep)) == (np.uint8, (bytes_sent,))
 
 
+def test_positions_in_large_matrices_have_room():
+    matrix = np.zeros((300, 300), np.float32)
+    matrix[299, 250:] = np.arange(1, 51)
+    payload = Payload(keep=50 / 90_000)
+    assert sent_form(matrix.shape, payload) == (np.uint8, ((4 + 4) * 50,))
+    assert np.array_equal(there_and_back(matrix, payload), matrix)
+
+
 def test_without_loss_a_matrix_is_sent_as_it_is():
     assert sent_form((20, 50), Payload()) == (np.float32, (20, 50))
 

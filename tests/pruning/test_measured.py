@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from airtune import Scenario, load_scenario
 from airtune.pruning.measured import MeasuredPath, measured_path
+from airtune.pruning.path import MeanInputs
+from airtune.scenario import Payload
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
 
@@ -30,6 +33,12 @@ def cache(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
+def equal_means(left: MeanInputs | None, right: MeanInputs | None) -> bool:
+    if left is None or right is None:
+        return left is right
+    return (left.queries == right.queries).all() and (left.neurons == right.neurons).all()
+
+
 def equal(left: MeasuredPath, right: MeasuredPath) -> bool:
     errors = ("prune", "missed", "wrong", "noisier")
     arrays = ("neuron_order", "group_order", "kinds", "layers", "prune")
@@ -37,9 +46,28 @@ def equal(left: MeasuredPath, right: MeasuredPath) -> bool:
         (left.work, left.weight_bytes) == (right.work, right.weight_bytes)
         and all((getattr(left.error, name) == getattr(right.error, name)).all() for name in errors)
         and all((getattr(left.path, name) == getattr(right.path, name)).all() for name in arrays)
+        and equal_means(left.path.mean, right.path.mean)
         and left.path.full.layout == right.path.full.layout
         and list(left.path.full.adapter_shapes()) == list(right.path.full.adapter_shapes())
     )
+
+
+@pytest.fixture(scope="module")
+def width_path(tiny) -> MeasuredPath:
+    return measured_path(tiny.model_copy(update={"reduction": "width", "criterion": "flap"}))
+
+
+def test_a_path_keeps_the_mean_inputs(width_path, tmp_path):
+    assert width_path.path.mean.neurons.shape == (4, 128)
+    width_path.save(tmp_path / "path.npz")
+    assert equal(MeasuredPath.load(tmp_path / "path.npz"), width_path)
+
+
+def test_the_planner_counts_the_mean_inputs_of_lost_units(width_path):
+    bare = replace(width_path, path=replace(width_path.path, mean=None))
+    more, less = (measured.curves(1.0, Payload()).download_bits for measured in (width_path, bare))
+    assert more.fixed > less.fixed
+    assert more.fixed + more.prunable == less.fixed + less.prunable  # a full client lost nothing
 
 
 def test_a_path_is_read_as_it_was_written(tiny_path, tmp_path):
@@ -73,7 +101,7 @@ def test_a_scenario_is_measured_once(tiny, cache, monkeypatch):
     # What the path does not depend on does not measure anew; what it depends on does.
     same = {"method": "fedit", "rounds": 9, "prune_max": 0.5, "name": "other"}
     measured_path(Scenario.model_validate(tiny.model_dump() | same))
-    for changes in ({"seed": 9}, {"reduction": "width"}, {"lora": {"rank": 2}}):
+    for changes in ({"seed": 9}, {"reduction": "width"}, {"criterion": "flap"}, {"lora": {"rank": 2}}):
         with pytest.raises(AssertionError, match="second time"):
             measured_path(Scenario.model_validate(tiny.model_dump() | changes))
     assert list((cache / "paths").iterdir()) == [file]

@@ -16,6 +16,7 @@ from airtune.scenario import Payload
 
 ADAPTER_BYTES = 4  # adapters are trained in float32
 OPTIMISER_BYTES = 12  # gradient and the two moments of AdamW, float32 each
+ATTENTION_BLOCK = 64  # queries computed together, against all keys that one of them may look at
 LOGITS_AT_A_TIME = 2**24  # as many as the loss computes in one go
 ARRAY_HEADER_BYTES = 128  # the header of one array in NumPy's format, as Flower sends it
 
@@ -59,9 +60,14 @@ def step_flops(shape: ModelShape, work: Workload) -> float:
             total += float(np.sum(shape.rank * thin))
     # Scores and their product with the values: 2 + 2 FLOPs forward, twice that backward.
     backward = trained & ((layer > shape.first_trained) | (lowest_stage == 0))
-    total += float(np.sum(shape.width("queries") * (4 + 8 * backward))) * work.length
+    total += float(np.sum(shape.width("queries") * (4 + 8 * backward))) * _keys(work)
     head = work.rows * work.labels * shape.hidden * shape.vocabulary * (2 + 2)
     return total * tokens + head
+
+
+def _keys(work: Workload) -> float:
+    """Keys that a query meets in the mean: those before it, and the others of its block."""
+    return min(work.length, (work.length + ATTENTION_BLOCK) / 2)
 
 
 def upload_forms(shape: ModelShape, payload: Payload) -> dict[str, Form]:
@@ -100,8 +106,8 @@ def _message_bytes(forms: Mapping[str, Form]) -> int:
 def memory_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:
     """Bytes of memory that training takes: weights, adapters, optimiser state and kept activations.
 
-    `weight_bytes` is the size of one base weight (2 in bfloat16). Activations are those that eager
-    attention and the MLP keep for the backward pass in the layers that are trained.
+    `weight_bytes` is the size of one base weight (2 in bfloat16). Activations are those that our kernels keep
+    for the backward pass in the layers that are trained.
     """
     base = (shape.embeddings * shape.vocabulary + shape.positions) * shape.hidden
     for projection in shape.layout.projections:
@@ -110,7 +116,7 @@ def memory_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:
     entries = sum(rows * columns for _, _, _, (rows, columns) in shape.adapter_shapes())
     trained_entries = sum(rows * columns for _, _, _, (rows, columns) in shape.adapter_shapes(True))
     adapters = ADAPTER_BYTES * entries + OPTIMISER_BYTES * trained_entries
-    if shape.rank == 0:  # the backward pass reads the changed weights
+    if weight_bytes != ADAPTER_BYTES or shape.rank == 0:  # the backward pass reads what the forward pass made
         adapters += weight_bytes * trained_entries
     return weight_bytes * base + adapters + _activation_bytes(shape, work, weight_bytes)
 
@@ -120,26 +126,18 @@ def _activation_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> f
     tokens = work.rows * work.length
     heads = shape.kv_groups * shape.heads_per_group
     queries, values = shape.width("queries"), shape.width("values")
-    # Queries, and keys and values repeated for every query head; what the MLP's activation needs.
-    kept = 1.0 * weight_bytes * (3 * queries + shape.layout.kept_neurons * shape.neurons)
-    # The inputs of norms.
-    kept += (4 if shape.layout.norm_in_float32 else weight_bytes) * shape.norms * shape.hidden
-    kept += shape.head_norms * 4 * (queries + values)
-    # The softmax computes in float32 and hands its result on in the base's type.
-    kept += heads * work.length * (4 if weight_bytes == 4 else 4 + weight_bytes)
+    # Queries, keys and values and their softmax; what the MLP's activation needs; the inputs of norms.
+    kept = queries + 2 * values + heads * _keys(work) + shape.layout.kept_neurons * shape.neurons
+    kept = kept + shape.norms * shape.hidden + shape.head_norms * (queries + values)
     sources = set()
     for projection in shape.adapted:
-        if shape.rank == 0:
-            kept += weight_bytes * shape.widths(projection)[0] * (projection.stage not in sources)
+        # Projections that change keep their input; those of one source share it.
+        if (shape.train_a or shape.rank == 0) and projection.stage not in sources:
+            kept = kept + shape.widths(projection)[0]
             sources.add(projection.stage)
-            continue
-        # A trained A keeps its input in float32; those of one source share it where no cast makes a copy.
-        if shape.train_a and (weight_bytes != 4 or projection.stage not in sources):
-            kept += ADAPTER_BYTES * shape.widths(projection)[0]
-        sources.add(projection.stage)
-        kept += ADAPTER_BYTES * shape.rank
+        kept = kept + shape.rank
     # The head keeps the gradient of its input, and while it works the logits of some tokens.
     answers = work.rows * work.labels
     head = weight_bytes * answers * shape.hidden
     head += min(answers * shape.vocabulary, LOGITS_AT_A_TIME) * (4 if weight_bytes == 4 else 4 + weight_bytes)
-    return float(np.sum(kept * trained)) * tokens + head
+    return weight_bytes * float(np.sum(kept * trained)) * tokens + head

@@ -34,15 +34,14 @@ class Layout:
     """The blocks at `blocks` of a model, each with an attention followed by an MLP.
 
     `kept_neurons` counts the vectors over neurons that the MLP's activation keeps for the backward pass
-    beside the input of its last projection; `norm_in_float32` says whether norms keep theirs in float32,
-    `weights_are_transposed` whether projections store theirs as (inputs, outputs).
+    beside the input of its last projection; `weights_are_transposed` says whether projections store theirs
+    as (inputs, outputs).
     """
 
     name: str
     blocks: str
     projections: tuple[Projection, ...]
     kept_neurons: int
-    norm_in_float32: bool
     weights_are_transposed: bool
 
     def reading(self, units: str) -> Projection:
@@ -63,8 +62,7 @@ LLAMA = Layout(
         Projection("mlp.up_proj", ("up_proj",), "hidden", ("neurons",)),
         Projection("mlp.down_proj", ("down_proj",), "neurons", ("hidden",)),
     ),
-    kept_neurons=3,  # gate, its activation and up
-    norm_in_float32=True,
+    kept_neurons=2,  # gate and up
     weights_are_transposed=False,
 )
 
@@ -79,7 +77,6 @@ GPT2 = Layout(
         Projection("mlp.c_proj", ("down_proj",), "neurons", ("hidden",)),
     ),
     kept_neurons=4,  # GELU in single steps: its input, half of it, the tanh, the tanh plus one
-    norm_in_float32=False,
     weights_are_transposed=True,
 )
 

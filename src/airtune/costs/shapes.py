@@ -17,8 +17,8 @@ class ModelShape:
     `positions` is the number of learned position vectors. `kv_groups` and `neurons` are (layers,) int:
     key-value groups and MLP neurons that a layer has. Layers below `first_trained` take part in the
     forward pass only: their adapters are frozen. `projections` names those that carry a LoRA adapter of
-    rank `rank`; without `train_a` their A is frozen everywhere. A block has `norms` norms over hidden
-    coordinates; `head_norms`: also of queries and keys.
+    rank `rank`, or that are trained themselves where it is 0; without `train_a` A is frozen everywhere. A
+    block has `norms` norms over hidden coordinates; `head_norms`: also of queries and keys.
     """
 
     hidden: int
@@ -72,11 +72,22 @@ class ModelShape:
     def adapter_shapes(
         self, trained_only: bool = False
     ) -> Iterator[tuple[str, int, Projection, tuple[int, int]]]:
-        """Every adapter matrix: (name, layer, projection, shape); B is (out, rank) and A is (rank, in)."""
+        """Every adapter matrix: (name, layer, projection, shape).
+
+        B is (out, rank) and A is (rank, in); of full rank there is one matrix, the weight's change (out, in).
+        """
         widths = {projection: self.widths(projection) for projection in self.adapted}
         for layer in range(self.first_trained if trained_only else 0, self.layers):
             for projection, (inputs, outputs) in widths.items():
                 module = self.module_path(layer, projection)
+                if self.rank == 0:
+                    yield (
+                        f"{module}.change.weight",
+                        layer,
+                        projection,
+                        (int(outputs[layer]), int(inputs[layer])),
+                    )
+                    continue
                 if self.train_a or not trained_only:
                     yield f"{module}.lora_A.weight", layer, projection, (self.rank, int(inputs[layer]))
                 yield f"{module}.lora_B.weight", layer, projection, (int(outputs[layer]), self.rank)

@@ -12,6 +12,8 @@ from airtune.errors import AirtuneError, InputError, words
 from airtune.federation.checkpoint import FILE as CHECKPOINT
 from airtune.federation.checkpoint import Checkpoint
 from airtune.files import write_whole
+from airtune.learning.model_folder import save_model
+from airtune.learning.models import BaseModel
 from airtune.learning.peft_format import save_adapter
 from airtune.planning import Plan
 from airtune.pruning.adapters import Adapter
@@ -22,7 +24,8 @@ from airtune.results.report import write_report
 from airtune.scenario import Lora, Scenario
 from airtune.scenario_file import dump_scenario, load_scenario
 
-SCENARIO, PATH, PLANS, SUMMARY, ADAPTER = "scenario.yaml", "path.npz", "plans", "summary.json", "adapter"
+SCENARIO, PATH, PLANS, SUMMARY = "scenario.yaml", "path.npz", "plans", "summary.json"
+ADAPTER, MODEL = "adapter", "model"
 LOCK = ".lock"
 
 
@@ -120,14 +123,18 @@ class RunFolder:
         (self.directory / PLANS).mkdir(exist_ok=True)
         write_whole(self.directory / PLANS / f"round-{round_number:03d}.json", plan.to_json())
 
-    def finish(self, adapter_matrices: Adapter, full: ModelShape, lora: Lora, base_path: str) -> None:
-        """Write adapter, end event, report and, as the sign that all is there, the summary."""
-        new, adapter = self.directory / f"{ADAPTER}.new", self.directory / ADAPTER
+    def finish(self, adapter: Adapter, full: ModelShape, lora: Lora, base: BaseModel) -> None:
+        """Write adapter or model, end event, report and, as the sign that all is there, the summary."""
+        learnt = self.directory / (MODEL if lora.rank == "full" else ADAPTER)
+        new = learnt.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        save_adapter(new, adapter_matrices, full, lora, base_path)
-        shutil.rmtree(adapter, ignore_errors=True)
-        new.rename(adapter)
+        if lora.rank == "full":
+            save_model(new, adapter, base)
+        else:
+            save_adapter(new, adapter, full, lora, base.path)
+        shutil.rmtree(learnt, ignore_errors=True)
+        new.rename(learnt)
         events = self.directory / EVENTS_FILE
         written = read_events(events)
         summary = summarise(written)

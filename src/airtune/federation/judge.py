@@ -15,10 +15,9 @@ class Judge:
     """Holds the full model and the tokenised test set, so that every round costs forward passes only."""
 
     def __init__(self, scenario: Scenario) -> None:
-        base = load_base(scenario.model.name, scenario.model.dtype)
+        self.base = base = load_base(scenario.model.name, scenario.model.dtype)
         full = model_shape(base.model, scenario.lora)
         self._model = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
-        self.base_path = base.path
         self._pad_id = base.tokenizer.pad_token_id
         self._examples, labels = test_set(scenario)
         self._groups = {group: np.isin(labels, list(held)) for group, held in held_labels(scenario).items()}

@@ -89,7 +89,7 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
         state = Checkpoint(round_number, clock_s, played.adapter, clients, event)
         folder.keep(state)
         observer.on_round(event)
-    folder.finish(state.adapter, setting.measured.path.full, scenario.lora, judge.base_path)
+    folder.finish(state.adapter, setting.measured.path.full, scenario.lora, judge.base)
 
 
 def _start_event(setting: Setting, loss: float) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Adapters going down to a sub-model and coming back: slicing, scattering and averaging over holders.
 
 An adapter is a dict from PEFT's names (`ModelShape.adapter_shapes`) to float32 matrices, B (out, rank)
-and A (rank, in). A sub-model holds the rows of B and the columns of A that its smaller layers have.
+and A (rank, in), or of full rank to the change of a weight (out, in). A sub-model holds the rows of B and
+of changes and the columns of A and of changes that its smaller layers have.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ EVERYTHING = slice(None)
 
 
 def initial_adapter(full: ModelShape, seed: int) -> Adapter:
-    """LoRA's usual start: A uniform within 1/sqrt(in) (PEFT's Kaiming rule), B zero."""
+    """LoRA's usual start: A uniform within 1/sqrt(in) (PEFT's Kaiming rule), B zero; and so are changes."""
     adapter: Adapter = {}
     for name, _, _, shape in full.adapter_shapes():
         if ".lora_A." in name:
@@ -66,7 +67,9 @@ def _places(full: ModelShape, reduction: Reduction) -> Iterable[tuple[str, int, 
     kept = [units_kept(full, reduction, layer) for layer in range(full.layers)]
     for name, layer, projection, _ in full.adapter_shapes():
         outputs, inputs = kept_coordinates(full, kept[layer], layer, projection)
-        yield name, layer, (EVERYTHING, inputs) if ".lora_A." in name else (outputs, EVERYTHING)
+        if ".lora_" in name:  # one side is the rank
+            outputs, inputs = (EVERYTHING, inputs) if ".lora_A." in name else (outputs, EVERYTHING)
+        yield name, layer, (outputs, inputs)
 
 
 def slice_adapter(

@@ -25,8 +25,10 @@ from airtune.scenario import Lora, Scenario
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ERROR_POINTS = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)
+SCORED_EXAMPLES = 16  # what they say about units, 32 say as well (docs/results.md)
 ERROR_EXAMPLES = 8  # 8 give the depth curves of 128 within 0.07 (docs/results.md)
+ERROR_POINTS = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)
+SHORT = 128  # tokens: the beginnings of texts say as much as the whole, in half the time
 
 
 def measure_path(
@@ -34,54 +36,75 @@ def measure_path(
 ) -> MeasuredPath:
     """Score the units on calibration text, order them, and measure the error along the path.
 
-    The error is that of a run's first gradient: LoRA's B starts at zero, so that of A is zero.
-
     Args:
         points: pruning rates to measure the error at; each is snapped to the path.
         examples: calibration examples whose gradient is compared.
     """
     base = load_base(scenario.model.name, scenario.model.dtype)
     full = model_shape(base.model, scenario.lora)
-    calibration = _calibration_batches(scenario, base.tokenizer)
-    adapter = initial_adapter(full, scenario.seed)
-    steps = [_step(batch) for batch in calibration]
-    work = _typical_step(steps)
-
-    largest = _largest_step(steps, scenario.task.max_tokens)
+    steps = [_step(batch) for batch in calibration_batches(scenario, base.tokenizer)]
+    work, largest = _typical_step(steps), _largest_step(steps, scenario.task.max_tokens)
     weight_bytes = base.model.lm_head.weight.element_size()
 
+    short = calibration_batches(scenario, base.tokenizer, SHORT)
+    size = scenario.training.batch_size
     importance = Importance.equal(full)
-    if scenario.reduction != "depth":  # which removes no unit, so nothing needs a score
-        whole = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
-        load_adapter(whole, adapter)
-        importance = CRITERIA[scenario.criterion](whole, full, calibration, scenario.seed)
+    if scenario.reduction == "width":  # nothing else removes units, which need a score
+        importance = score_units(scenario, base.model, full, short[: max(1, SCORED_EXAMPLES // size)])
     path = build_path(full, importance, scenario.reduction, work)
 
-    few = calibration[: max(1, examples // scenario.training.batch_size)]
-    exact = _gradient(base.model, full, Reduction.none(full), scenario.lora, adapter, few)
     rates = np.unique([path.snapped(prune) for prune in points])
     if not rates.any():  # nothing can be given up, and the planner will not ask for it
         return MeasuredPath(path, work, largest, weight_bytes, GradientError(*np.ones((4, 1))))
+    reductions = [path.reduction(rate) for rate in rates]
+    errors = gradient_errors(scenario, base.model, full, reductions, short[: max(1, examples // size)])
+    missed, wrong = np.array(errors).T
+    # The variance of a mean falls with the number of examples.
+    noisier = np.array([1 / reduction.examples - 1 for reduction in reductions])
+    return MeasuredPath(path, work, largest, weight_bytes, GradientError(rates, missed, wrong, noisier))
+
+
+def score_units(
+    scenario: Scenario, base: nn.Module, full: ModelShape, batches: Sequence[Batch]
+) -> Importance:
+    """What the scenario's criterion says of the model as a run starts with it."""
+    whole = build_submodel(base, full, Reduction.none(full), scenario.lora)
+    load_adapter(whole, initial_adapter(full, scenario.seed))
+    return CRITERIA[scenario.criterion](whole, full, batches, scenario.seed)
+
+
+def gradient_errors(
+    scenario: Scenario,
+    base: nn.Module,
+    full: ModelShape,
+    reductions: Sequence[Reduction],
+    batches: Sequence[Batch],
+) -> list[tuple[float, float]]:
+    """What every sub-model's adapters miss of the full model's gradient, and get wrong: shares of its square.
+
+    The gradient is a run's first: LoRA's B starts at zero, so that of A is zero.
+    """
+    adapter = initial_adapter(full, scenario.seed)
+    exact = _gradient(base, full, Reduction.none(full), scenario.lora, adapter, batches)
     errors = []
-    for rate in rates:
-        reduction = path.reduction(rate)
+    for reduction in reductions:
         # Where no unit is gone the function is the full model's, and so is the gradient of what is trained.
         found = (
             slice_adapter(exact, full, reduction, trained_only=True)
             if reduction.is_whole
-            else _gradient(base.model, full, reduction, scenario.lora, adapter, few)
+            else _gradient(base, full, reduction, scenario.lora, adapter, batches)
         )
         errors.append(_relative_errors(exact, found, full, reduction))
-    missed, wrong = np.array(errors).T
-    # The variance of a mean falls with the number of examples.
-    noisier = np.array([1 / path.reduction(rate).examples - 1 for rate in rates])
-    return MeasuredPath(path, work, largest, weight_bytes, GradientError(rates, missed, wrong, noisier))
+    return errors
 
 
-def _calibration_batches(scenario: Scenario, tokenizer: "PreTrainedTokenizerBase") -> list[Batch]:
-    """The calibration examples, each once, batched as clients batch theirs."""
-    examples = load_task(scenario.task, scenario.seed).calibration
-    encoded = [encode(example, tokenizer, scenario.task.max_tokens) for example in examples]
+def calibration_batches(
+    scenario: Scenario, tokenizer: "PreTrainedTokenizerBase", max_tokens: int | None = None
+) -> list[Batch]:
+    """The calibration examples, each once, batched as clients batch theirs; cut to `max_tokens` if given."""
+    task = scenario.task
+    most = task.max_tokens if max_tokens is None else min(task.max_tokens, max_tokens)
+    encoded = [encode(example, tokenizer, most) for example in load_task(task, scenario.seed).calibration]
     size = scenario.training.batch_size
     order = generator(scenario.seed, "calibration")
     return list(batches(encoded, size, -(-len(encoded) // size), order, tokenizer.pad_token_id))

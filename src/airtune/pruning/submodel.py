@@ -1,4 +1,4 @@
-"""A physically smaller model: sliced dense layers, adapters injected, only the trained ones learning."""
+"""A physically smaller model: sliced dense layers, fast kernels, adapters; only the trained ones learn."""
 
 import copy
 import itertools
@@ -7,12 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
-from peft import LoraConfig, inject_adapter_in_model
+from peft import LoraConfig
 from torch import nn
 
 from airtune.costs.shapes import ModelShape
 from airtune.errors import InputError
 from airtune.learning.decoder import dense_sizes, find_layout, unit_widths
+from airtune.learning.dense_change import DenseChange
+from airtune.learning.fused import LoraLinear, fuse
 from airtune.pruning.adapters import Adapter, Index, kept_coordinates, units_kept
 from airtune.pruning.compensation import compensate
 from airtune.pruning.path import Reduction
@@ -40,7 +42,7 @@ def model_shape(model: nn.Module, lora: Lora) -> ModelShape:
         embeddings=1 if model.lm_head.weight is model.get_input_embeddings().weight else 2,
         head_dim=head_dim,
         heads_per_group=widths["queries"] // widths["values"],
-        rank=lora.rank,
+        rank=0 if lora.rank == "full" else lora.rank,
         projections=tuple(lora.projections),
         kv_groups=np.full(len(blocks), widths["values"] // head_dim),
         neurons=np.full(len(blocks), widths["neurons"]),
@@ -92,9 +94,16 @@ def build_submodel(base: nn.Module, full: ModelShape, reduction: Reduction, lora
             if len(projection.writes) > 1:
                 parent.split_size = len(kept["queries"])  # where a fused projection's parts begin
     compensate(submodel, base, full, reduction)
-    inject_adapter_in_model(lora_config(full, lora), submodel, low_cpu_mem_usage=True)
+    fuse(submodel)
+    for block in submodel.get_submodule(full.layout.blocks):
+        for projection in full.adapted:
+            place, _, name = projection.path.rpartition(".")
+            parent = block.get_submodule(place)
+            dense = getattr(parent, name)
+            adapter = DenseChange(dense) if lora.rank == "full" else LoraLinear(dense, lora.rank, lora.alpha)
+            setattr(parent, name, adapter)
     for name, parameter in submodel.named_parameters():
-        if ".lora_" in name:
+        if ".lora_" in name or ".change." in name:
             trained = _layer_of(name, full) >= reduction.first_trained
             parameter.requires_grad_(trained and full.changes(name))
     return submodel
@@ -142,7 +151,7 @@ def _adapter_modules(submodel: nn.Module) -> dict[str, nn.Module]:
     return {
         name.replace(".default", "") + ".weight": module
         for name, module in submodel.named_modules()
-        if ".lora_A.default" in name or ".lora_B.default" in name
+        if name.endswith((".lora_A.default", ".lora_B.default", ".change"))
     }
 
 

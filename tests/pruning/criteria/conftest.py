@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 from airtune.costs.shapes import ModelShape
 from airtune.learning.models import load_base
 from airtune.learning.tokens import NO_LABEL, Batch
-from airtune.pruning.adapters import Adapter
+from airtune.pruning.adapters import Adapter, initial_adapter
 from airtune.pruning.path import Reduction
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape
 from airtune.scenario import Lora
@@ -37,6 +38,12 @@ def adapter(full: ModelShape) -> Adapter:
 
 
 @pytest.fixture(scope="session")
+def initial(full: ModelShape) -> Adapter:
+    """An adapter at its start, where it changes nothing."""
+    return initial_adapter(full, 0)
+
+
+@pytest.fixture(scope="session")
 def batches() -> list[Batch]:
     """Two batches of three texts of unlike length, padded on the right, with answers at their ends."""
     numbers = np.random.default_rng(1)
@@ -51,7 +58,13 @@ def batches() -> list[Batch]:
     return found
 
 
-def with_adapter(base: nn.Module, full: ModelShape, adapter: Adapter) -> nn.Module:
-    model = build_submodel(base, full, Reduction.none(full), LORA)
-    load_adapter(model, adapter)
-    return model
+@pytest.fixture
+def with_adapter(full: ModelShape) -> Callable[[nn.Module, Adapter], nn.Module]:
+    """The full model with an adapter on it, from a base and the adapter."""
+
+    def build(base: nn.Module, adapter: Adapter) -> nn.Module:
+        model = build_submodel(base, full, Reduction.none(full), LORA)
+        load_adapter(model, adapter)
+        return model
+
+    return build

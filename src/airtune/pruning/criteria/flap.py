@@ -28,8 +28,9 @@ def importance(model: nn.Module, full: ModelShape, batches: Sequence[Batch], _se
         for units, projections in readers(model, full).items()
     }
     groups = scores["queries"].reshape(full.layers, int(full.kv_groups[0]), -1).mean(axis=2)
+    means = {units: statistics.mean for units, statistics in read.items()}
     of_neuron, of_group = weights_of_units(full)
-    return Importance(scores["neurons"] * of_neuron, groups * of_group, mean_inputs(read))
+    return Importance(scores["neurons"] * of_neuron, groups * of_group, mean_inputs(means))
 
 
 def _standardised(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """What o_proj and down_proj read: the activations of the units that a width reduction may remove."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -81,6 +81,6 @@ def input_statistics(
     return {units: InputStatistics(*(sums / tokens)) for units, sums in total.items()}
 
 
-def mean_inputs(statistics: dict[str, InputStatistics]) -> MeanInputs:
-    """The means alone, as a path keeps them."""
-    return MeanInputs(*(statistics[units].mean.astype(np.float32) for units in UNITS))
+def mean_inputs(means: Mapping[str, npt.NDArray[np.float64]]) -> MeanInputs:
+    """Means as a path keeps them, from those of "queries" and "neurons"."""
+    return MeanInputs(*(means[units].astype(np.float32) for units in UNITS))

@@ -54,6 +54,9 @@ def merged_weight(projection: nn.Module) -> torch.Tensor:
     """The weight (out, in) that a projection and its adapter, if it has one, apply together; float32."""
     dense = getattr(projection, "base_layer", projection)
     weight = dense.weight.detach().float()
-    if dense is not projection:
-        weight = weight + projection.get_delta_weight("default").detach()
-    return weight if isinstance(dense, nn.Linear) else weight.T  # GPT-2 keeps its weights (in, out)
+    weight = weight if isinstance(dense, nn.Linear) else weight.T  # GPT-2 keeps its weights (in, out)
+    if dense is projection:
+        return weight
+    down, up = projection.lora_A["default"].weight, projection.lora_B["default"].weight
+    scale = projection.scale if hasattr(projection, "scale") else projection.scaling["default"]
+    return torch.addmm(weight, up.detach(), down.detach(), alpha=scale)

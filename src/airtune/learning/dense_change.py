@@ -1,0 +1,34 @@
+"""Full fine-tuning of a dense layer: its weight stays, and a change of it is trained in float32."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+
+class DenseChange(nn.Module):
+    """A frozen dense layer whose weight has `change.weight` (out, in) added.
+
+    AdamW without weight decay moves a change as it would move the weight. Clients share the frozen weights,
+    the change is a float32 master copy of what is learnt, and uploads need no more than it. It holds no
+    values at first (device "meta").
+    """
+
+    def __init__(self, base_layer: nn.Module) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        outputs, inputs = weight_of(base_layer).shape
+        self.change = nn.Linear(inputs, outputs, bias=False, device="meta")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(…, in) to (…, out)."""
+        dense: Any = self.base_layer
+        weight = (weight_of(dense) + self.change.weight).to(x.dtype)
+        return nn.functional.linear(x, weight, dense.bias)
+
+
+def weight_of(dense: Any) -> torch.Tensor:
+    """A dense layer's weight as (out, in): GPT-2's Conv1D holds the transpose."""
+    weight: torch.Tensor = dense.weight
+    return weight.t() if isinstance(dense, Conv1D) else weight
