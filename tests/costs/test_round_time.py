@@ -48,13 +48,14 @@ def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
     up = uplink_rates(scenario, channels, bandwidth)
     path = measured.path
     for rate in np.unique([path.snapped(prune) for prune in np.linspace(0, curves.prune_max, 11)]):
-        shape = path.reduction(float(rate)).shape(path.full)
+        reduction = path.reduction(float(rate))
+        shape, work = reduction.shape(path.full), measured.work.fewer(reduction.examples)
         planned = evaluate(problem, "fedit", np.full(4, rate), bandwidth)
         for client, member in enumerate(scenario.members()):
             bits = (8.0 * download_bytes(shape), 8.0 * upload_bytes(shape, tiny.payload))
             spent = clock_client(
                 shape,
-                [measured.work] * scenario.training.steps,
+                [work] * scenario.training.steps,
                 member.device.flops_per_s,
                 bits,
                 (down[client], up[client]),
@@ -103,13 +104,14 @@ def test_a_cell_s_downlink_is_not_its_neighbour_s(tiny):
     assert rates == pytest.approx(share * np.log2(1 + channels.downlink_snr_hz / share))
 
 
-def test_the_problem_is_the_scenario_s(tiny, measured):
+def test_the_problem_is_the_scenario_s(tiny, measured, kind):
     curves, channels = measured.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 2)
     problem = build_problem(tiny, curves, channels, EVERYONE, UNLIKE)
     assert problem.ids == ("slow-0", "slow-1", "fast-0", "fast-1")
     assert problem.bandwidth_hz.tolist() == [100e3]
-    # Half of the weight stays whole, that of the faster clients.
-    assert problem.prune_max.tolist() == [curves.prune_max] * 2 + [0.0] * 2
+    # Half of the weight stays whole, that of the faster clients, unless everybody trains everything.
+    faster = curves.prune_max if kind == "examples" else 0.0
+    assert problem.prune_max.tolist() == [curves.prune_max] * 2 + [faster] * 2
     assert problem.memory.budget_bytes.tolist() == [64e6, 64e6, 512e6, 512e6]
     assert problem.snr_hz.tolist() == channels.uplink_snr_hz.tolist()
     assert isinstance(problem.rounds.error, ErrorTable)
