@@ -38,6 +38,8 @@ from airtune.costs.count import Workload, memory_bytes, step_flops
 from airtune.costs.shapes import ModelShape
 from airtune.errors import InputError
 from airtune.learning.decoder import find_layout
+from airtune.learning.evaluation import evaluate
+from airtune.learning.local_data import test_set
 from airtune.learning.loss import answer_losses
 from airtune.learning.models import load_base, prepare
 from airtune.learning.peft_format import save_adapter
@@ -48,6 +50,7 @@ from airtune.pruning.submodel import build_submodel, load_adapter, model_shape
 from airtune.results.events import read_events
 from airtune.scenario import Lora, Scenario
 
+test_set.__test__ = False  # pytest would take the imported function for a test
 TINY = Path(__file__).parents[1] / "examples" / "tiny.yaml"
 LORA = Lora(rank=3, alpha=6)
 BOTH = [LORA, Lora(rank="full")]
@@ -117,6 +120,10 @@ def random_model(family: str) -> nn.Module:
 @pytest.fixture(params=FAMILIES, scope="module")
 def base(request: pytest.FixtureRequest) -> nn.Module:
     return random_model(request.param)
+
+
+def changed(scenario: Scenario, **changes: object) -> Scenario:
+    return Scenario.model_validate(scenario.model_dump() | changes)
 
 
 def random_adapter(full: ModelShape, seed: int) -> Adapter:
@@ -267,16 +274,24 @@ def test_a_run_with_a_model_from_a_folder(family: str, tmp_path: Path) -> None:
     folder = shutil.copytree(prepare("tiny"), tmp_path / family)
     random_model(family).save_pretrained(folder)
     load_base.cache_clear()
-    tiny = load_scenario(TINY).model_dump()
-    scenario = Scenario.model_validate(
-        tiny | {"model": {"name": str(folder)}, "rounds": 1, "reduction": "width"}
-    )
+    model = {"name": str(folder), "dtype": "float32"}
+    scenario = changed(load_scenario(TINY), model=model, rounds=1, reduction="width")
     results = run(scenario, tmp_path / "run")
     events = read_events(results / "events.jsonl")
     assert events[1]["clients"][0]["prune"] > 0
-    base = AutoModelForCausalLM.from_pretrained(folder)
-    assert isinstance(PeftModel.from_pretrained(base, results / "adapter"), PeftModel)
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    theirs = PeftModel.from_pretrained(base, results / "adapter").get_base_model()
+    found = evaluate(theirs, test_set(scenario)[0], load_base(str(folder), "float32").tokenizer.pad_token_id)
+    assert found.mean() == pytest.approx(events[1]["loss"], abs=1e-5)
     load_base.cache_clear()
+
+
+def test_texts_longer_than_the_model_has_positions_are_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(prepare("tiny"), tmp_path / "gpt2")
+    random_model("gpt2").save_pretrained(folder)
+    task = load_scenario(TINY).task.model_dump() | {"max_tokens": 513}
+    with pytest.raises(InputError, match=r"task.max_tokens: found 513, expected at most the 512 positions"):
+        run(changed(load_scenario(TINY), model={"name": str(folder)}, task=task), tmp_path / "run")
 
 
 def test_a_fused_projection_has_an_adapter_if_any_of_its_names_is_asked_for() -> None:

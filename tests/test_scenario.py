@@ -102,7 +102,7 @@ def scenarios(draw) -> dict:
         "rounds": draw(st.integers(1, 1000)),
         "model": {"name": draw(st.text(min_size=1).filter(lambda text: "\0" not in text))},
         "lora": {
-            "rank": draw(st.integers(1, 64)),
+            "rank": draw(st.integers(1, 64) | st.just("full")),
             "projections": draw(st.lists(st.sampled_from(PROJECTIONS), min_size=1, max_size=7, unique=True)),
         },
         "task": {"name": draw(st.sampled_from(TASKS)), "data": draw(st.none() | st.just("/some/data"))},
@@ -244,6 +244,13 @@ def test_files_that_cannot_be_read(tmp_path):
         ({"seed": -1}, "seed: found -1, expected at least 0"),
         ({"prune_max": 1.5}, "prune_max: found 1.5, expected at most 1"),
         ({"prune_max": math.nan}, "prune_max: found nan, expected a number"),
+        ({"lora.rank": 0}, "lora.rank: found 0, expected full, or a whole number from 1 to 1024"),
+        ({"lora.rank": "all"}, "lora.rank: found 'all', expected full, or a whole number"),
+        ({"lora.rank": "full", "lora.train_a": False}, "lora.train_a: found false, expected true"),
+        (
+            {"lora.rank": "full", "criterion": "lora_gradient", "reduction": "width"},
+            "criterion: found 'lora_gradient', expected another criterion",
+        ),
         ({"lora.alpha": True}, "lora.alpha: found true, expected a number"),
         ({"lora.alpha": math.inf}, "lora.alpha: found inf, expected a number"),
         ({"lora.projections": []}, "lora.projections: found an empty list, expected at least 1"),

@@ -70,11 +70,11 @@ def test_full_clients_alone_are_fedavg(full: Scenario, tmp_path: Path) -> None:
         assert (found[name] - shared[name]).norm() < 2e-3 * moved, name
 
 
-@pytest.mark.parametrize("reduction", ["width", "mixed"])
+@pytest.mark.parametrize("reduction", [{"reduction": "width", "criterion": "flap"}, {"reduction": "mixed"}])
 def test_the_saved_model_has_the_loss_of_the_last_round(
-    reduction: str, full: Scenario, tmp_path: Path
+    reduction: dict[str, str], full: Scenario, tmp_path: Path
 ) -> None:
-    folder = run(changed(full, reduction=reduction, rounds=2, prune_max=0.9), tmp_path / "run")
+    folder = run(changed(full, rounds=2, prune_max=0.9, **reduction), tmp_path / "run")
     *_, last, _ = read_events(folder / "events.jsonl")
     assert any(row["prune"] > 0.2 for row in last["clients"])
     assert not (folder / "adapter").exists()

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from airtune.costs.shapes import ModelShape
+from airtune.learning.dense_change import weight_of
 from airtune.pruning.adapters import units_kept
 from airtune.pruning.path import Reduction
 
@@ -25,7 +26,7 @@ def compensate(submodel: nn.Module, base: nn.Module, full: ModelShape, reduction
                 continue
             path = full.module_path(layer, full.layout.reading(units))
             whole, smaller = base.get_submodule(path), submodel.get_submodule(path)
-            weight = whole.weight if isinstance(whole, nn.Linear) else whole.weight.T
+            weight = weight_of(whole)
             index = torch.from_numpy(lost).to(weight.device)
             constant = weight[:, index].float() @ torch.from_numpy(mean[layer, lost]).to(weight.device)
             if smaller.bias is not None:

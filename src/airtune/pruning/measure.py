@@ -10,6 +10,7 @@ from torch import nn
 from airtune.costs.count import Workload
 from airtune.costs.curves import GradientError
 from airtune.costs.shapes import ModelShape
+from airtune.errors import InputError
 from airtune.learning.loss import answer_losses
 from airtune.learning.models import load_base
 from airtune.learning.tasks import load_task
@@ -39,9 +40,15 @@ def measure_path(
     Args:
         points: pruning rates to measure the error at; each is snapped to the path.
         examples: calibration examples whose gradient is compared.
+
+    Raises:
+        InputError: the model cannot read texts of `task.max_tokens`, or is not understood.
     """
     base = load_base(scenario.model.name, scenario.model.dtype)
     full = model_shape(base.model, scenario.lora)
+    if 0 < full.positions < scenario.task.max_tokens:
+        expected = f"at most the {full.positions} positions that the model knows"
+        raise InputError("scenario", "task.max_tokens", scenario.task.max_tokens, expected)
     steps = [_step(batch) for batch in calibration_batches(scenario, base.tokenizer)]
     work, largest = _typical_step(steps), _largest_step(steps, scenario.task.max_tokens)
     weight_bytes = base.model.lm_head.weight.element_size()

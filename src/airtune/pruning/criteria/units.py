@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from airtune.costs.shapes import ModelShape
+from airtune.learning.dense_change import DenseChange, weight_of
 from airtune.pruning.path import Importance
 
 
@@ -52,11 +53,10 @@ def weights_of_units(full: ModelShape) -> tuple[int, int]:
 
 def merged_weight(projection: nn.Module) -> torch.Tensor:
     """The weight (out, in) that a projection and its adapter, if it has one, apply together; float32."""
-    dense = getattr(projection, "base_layer", projection)
-    weight = dense.weight.detach().float()
-    weight = weight if isinstance(dense, nn.Linear) else weight.T  # GPT-2 keeps its weights (in, out)
-    if dense is projection:
-        return weight
+    if isinstance(projection, DenseChange):
+        return weight_of(projection.base_layer).detach().float() + projection.change.weight.detach()
+    if not hasattr(projection, "lora_A"):
+        return weight_of(projection).detach().float()
     down, up = projection.lora_A["default"].weight, projection.lora_B["default"].weight
-    scale = projection.scale if hasattr(projection, "scale") else projection.scaling["default"]
-    return torch.addmm(weight, up.detach(), down.detach(), alpha=scale)
+    weight = weight_of(projection.base_layer).detach().float()
+    return torch.addmm(weight, up.detach(), down.detach(), alpha=projection.scale)
