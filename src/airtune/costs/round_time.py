@@ -93,7 +93,7 @@ def steps_within(scenario: Scenario, curves: PathCurves, plan: Plan) -> npt.NDAr
     step_s = (curves.flops.fixed + curves.flops.prunable * (1 - plan.prune)) / speed
     spare = np.maximum(plan.round_s - plan.client_round_s, 0.0)
     steps = training.steps + np.floor(spare / step_s)
-    return np.minimum(steps, training.most_steps or training.steps).astype(np.int64)
+    return np.asarray(np.minimum(steps, training.most_steps or training.steps), dtype=np.int64)
 
 
 def clock_client(

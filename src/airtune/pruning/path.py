@@ -11,7 +11,7 @@ The pruning rate of a position is the share of the *prunable step cost* given up
 exactly in proportion to it. NumPy only: planning needs the path, not the model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -151,15 +151,15 @@ def build_path(full: ModelShape, importance: Importance, kind: str, work: Worklo
     share = MIXED_TRAINED_SHARE if kind == "mixed" else 1 / full.layers
     frozen = full.layers - max(1, round(share * full.layers))
     fewer = int((1 - 1 / work.rows) / EXAMPLES_A_UNIT)
-    depth = [(Unit.ADAPTERS, layer) for layer in range(frozen)]
-    examples = [(Unit.EXAMPLES, 0) for _ in range(fewer)]
-    steps: Sequence[Step] = {
+    depth: list[Step] = [(Unit.ADAPTERS, layer) for layer in range(frozen)]
+    examples: list[Step] = [(Unit.EXAMPLES, 0) for _ in range(fewer)]
+    steps: dict[str, Callable[[], list[Step]]] = {
         "examples": lambda: examples,
         "depth": lambda: depth,
         "mixed": lambda: _by_turns(examples, depth),
         "width": lambda: _width_order(full, importance, work),
-    }[kind]()
-    kinds, layers = np.array(steps, dtype=np.int64).reshape(-1, 2).T
+    }
+    kinds, layers = np.array(steps[kind](), dtype=np.int64).reshape(-1, 2).T
     share_left = 1 - EXAMPLES_A_UNIT * np.concatenate([[0], np.cumsum(kinds == Unit.EXAMPLES)])
     shapes = _shapes_along(full, kinds, layers)
     costs = np.array(
