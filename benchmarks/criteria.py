@@ -69,14 +69,14 @@ def _measure(scenario: Scenario, criterion: str, rates: list[float], scored: int
         path = build_path(full, replace(importance, mean=mean), "width", work)
         reductions = [path.reduction(rate) for rate in rates]
         errors = gradient_errors(scenario, base.model, full, reductions, calibration[:1])
-        for rate, reduction, error in zip(rates, reductions, errors, strict=True):
+        for rate, reduction, (missed, wrong) in zip(rates, reductions, errors, strict=True):
             found.append(
                 {
                     "criterion": criterion,
                     "compensates": mean is not None,
                     "prune": rate,
                     "loss": round(_test_loss(scenario, reduction), 4),
-                    "error": round(error, 4),
+                    "error": round(missed + wrong, 4),
                     "score_s": score_s,
                 }
             )

@@ -32,7 +32,8 @@ def main() -> None:
         measured = measure_path(changed, POINTS, chosen.examples)
         path, work = measured.path, measured.work
         full = step_flops(path.full, work)
-        for prune, error in zip(measured.error_prune, measured.error, strict=True):
+        total = measured.error.missed + measured.error.wrong
+        for prune, error in zip(measured.error.prune, total, strict=True):
             cost = step_flops(path.reduction(float(prune)).shape(path.full), work) / full
             row = (scenario.name, reduction, chosen.examples, *np.round((prune, error, cost), 4))
             print(",".join(map(str, row)), flush=True)

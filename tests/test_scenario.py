@@ -96,7 +96,7 @@ def scenarios(draw) -> dict:
         "name": draw(NAMES),
         "seed": draw(st.integers(0, 2**63 - 1)),
         "method": draw(st.sampled_from(list(METHODS))),
-        "reduction": draw(st.sampled_from(["width", "depth", "mixed"])),
+        "reduction": draw(st.sampled_from(["examples", "depth", "mixed", "width"])),
         "criterion": draw(st.sampled_from([one for one in CRITERIA if one != "lora_gradient"])),
         "prune_max": draw(st.floats(0, 1)),
         "rounds": draw(st.integers(1, 1000)),

@@ -29,12 +29,14 @@ def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) 
     rule = METHODS[known_method(method)]
     if isinstance(problem, Problem):
         return rule.plan(problem, rule.select(problem), gap)
+    from airtune.federation.gradients import unknown
     from airtune.federation.setting import make_setting
     from airtune.pruning.measured import measured_path
     from airtune.radio.channel import draw_channels
 
     scenario = problem.model_copy(update={"method": method})
-    return make_setting(scenario, measured_path(scenario)).plan(draw_channels(scenario, 1), gap=gap)
+    setting = make_setting(scenario, measured_path(scenario))
+    return setting.plan(draw_channels(scenario, 1), unknown(scenario), gap=gap)
 
 
 def run(

@@ -237,11 +237,14 @@ class Payload(_Part):
 class Convergence(_Part):
     """Rounds to target loss as the planner models them: base / (1 - penalty * error).
 
-    The error of a pruning rate is measured on calibration text, or `prune ** exponent` where one is given.
+    The error of a pruning rate is measured on calibration text and, round by round, on how unlike the others'
+    gradients a client's are; or it is `prune ** exponent` where one is given. Clients that together hold
+    `anchors` of the weight train the whole model.
     """
 
     base: Annotated[Number, Field(gt=0)] = 20.0
     penalty: Annotated[Number, Field(gt=0)] = 0.8
+    anchors: Annotated[Number, Field(gt=0, le=1)] = 0.5
     exponent: Annotated[Number, Field(ge=1)] | None = None
 
 
@@ -267,7 +270,7 @@ class Scenario(_Part):
     name: Name = "scenario"
     seed: Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)] = 0
     method: Annotated[str, AfterValidator(lambda name: known_method(name))] = "joint"
-    reduction: Literal["width", "depth", "mixed"] = "depth"
+    reduction: Literal["examples", "depth", "mixed", "width"] = "depth"
     criterion: Literal[CRITERIA] = "taylor"  # type: ignore[valid-type]
     prune_max: Share = 0.7
     rounds: Count = 6

@@ -8,12 +8,14 @@ import pytest
 
 from airtune import Scenario, load_scenario
 from airtune.costs.count import download_bytes, upload_bytes
+from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem, clock_client, downlink_rates, uplink_rates
 from airtune.planning import ErrorPower, ErrorTable, evaluate
 from airtune.pruning.measured import MeasuredPath, measured_path
 from airtune.radio.channel import draw_channels
 
 EVERYONE = np.ones(4, dtype=bool)
+UNLIKE = Gradients(np.ones(4), np.ones(4))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def tiny() -> Scenario:
     return load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
 
 
-@pytest.fixture(scope="module", params=["width", "depth", "mixed"])
+@pytest.fixture(scope="module", params=["examples", "depth", "mixed", "width"])
 def kind(request) -> str:
     return request.param
 
@@ -32,7 +34,7 @@ def measured(tiny, kind) -> MeasuredPath:
 
 
 # How far bits may be off a straight line, as a share of the whole payload; mixed has a corner.
-BENT = {"depth": 1e-9, "width": 0.02, "mixed": 0.25}
+BENT = {"examples": 1e-9, "depth": 1e-9, "width": 0.02, "mixed": 0.25}
 
 
 @pytest.mark.parametrize("fading", ["per-round", "ergodic", "none"])
@@ -40,19 +42,20 @@ def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
     """Exactly for the whole model; compute exactly everywhere; bits as well as a straight line fits them."""
     scenario = tiny.model_copy(update={"radio": tiny.radio.model_copy(update={"fading": fading})})
     curves, channels = measured.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 1)
-    problem = build_problem(scenario, curves, channels, EVERYONE)
+    problem = build_problem(scenario, curves, channels, EVERYONE, UNLIKE)
     bandwidth = np.array([10e3, 20e3, 30e3, 40e3])
     down = downlink_rates(scenario, channels, EVERYONE)
     up = uplink_rates(scenario, channels, bandwidth)
     path = measured.path
     for rate in np.unique([path.snapped(prune) for prune in np.linspace(0, curves.prune_max, 11)]):
-        shape = path.reduction(float(rate)).shape(path.full)
+        reduction = path.reduction(float(rate))
+        shape, work = reduction.shape(path.full), measured.work.fewer(reduction.examples)
         planned = evaluate(problem, "fedit", np.full(4, rate), bandwidth)
         for client, member in enumerate(scenario.members()):
             bits = (8.0 * download_bytes(shape), 8.0 * upload_bytes(shape, tiny.payload))
             spent = clock_client(
                 shape,
-                [measured.work] * scenario.training.steps,
+                [work] * scenario.training.steps,
                 member.device.flops_per_s,
                 bits,
                 (down[client], up[client]),
@@ -101,15 +104,19 @@ def test_a_cell_s_downlink_is_not_its_neighbour_s(tiny):
     assert rates == pytest.approx(share * np.log2(1 + channels.downlink_snr_hz / share))
 
 
-def test_the_problem_is_the_scenario_s(tiny, measured):
+def test_the_problem_is_the_scenario_s(tiny, measured, kind):
     curves, channels = measured.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 2)
-    problem = build_problem(tiny, curves, channels, EVERYONE)
+    problem = build_problem(tiny, curves, channels, EVERYONE, UNLIKE)
     assert problem.ids == ("slow-0", "slow-1", "fast-0", "fast-1")
     assert problem.bandwidth_hz.tolist() == [100e3]
-    assert problem.prune_max.tolist() == [curves.prune_max] * 4
+    # Half of the weight stays whole, that of the faster clients, unless everybody trains everything.
+    faster = curves.prune_max if kind == "examples" else 0.0
+    assert problem.prune_max.tolist() == [curves.prune_max] * 2 + [faster] * 2
     assert problem.memory.budget_bytes.tolist() == [64e6, 64e6, 512e6, 512e6]
     assert problem.snr_hz.tolist() == channels.uplink_snr_hz.tolist()
     assert isinstance(problem.rounds.error, ErrorTable)
     power = tiny.convergence.model_copy(update={"exponent": 2.0})
-    changed = build_problem(tiny.model_copy(update={"convergence": power}), curves, channels, EVERYONE)
+    changed = build_problem(
+        tiny.model_copy(update={"convergence": power}), curves, channels, EVERYONE, UNLIKE
+    )
     assert changed.rounds.error == ErrorPower(2.0)

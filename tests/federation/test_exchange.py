@@ -9,6 +9,7 @@ from flwr.clientapp import ClientApp
 
 from airtune import AirtuneError
 from airtune.costs.count import Workload
+from airtune.costs.error import Gradients
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.messages import Assignment, Update
 from airtune.federation.round import nodes_by_client, play_round
@@ -52,7 +53,7 @@ def fake_app(setting: Setting, tamper: Reply = lambda client, content: content) 
             name: assignment.adapter[name] + noise.standard_normal(size).astype(np.float32)
             for name, _, _, size in shape.adapter_shapes(trained_only=True)
         }
-        content = Update(trained, 5.0, (Workload(4, 60.0, 8.0),) * 2).to_content()
+        content = Update(trained, 5.0, (Workload(4, 60.0, 8.0),) * 2, {}).to_content()
         reply = tamper(client, content)
         return Message(reply, reply_to=message) if isinstance(reply, RecordDict) else reply_error(message)
 
@@ -88,6 +89,7 @@ def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | N
         nodes,
         setting,
         adapter,
+        Gradients(np.ones(len(IDS)), np.ones(len(IDS))),
         1,
         lambda client, loss: told.append(client) if told is not None else None,
     )
@@ -111,7 +113,7 @@ def replaced(content: RecordDict, **arrays: np.ndarray | None) -> RecordDict:
     """The reply with some matrices replaced, or left out where there is None."""
     found = {name: array.numpy() for name, array in content.array_records["adapter"].items()} | arrays
     record = ArrayRecord({name: Array(array) for name, array in found.items() if array is not None})
-    return RecordDict({"adapter": record, "metrics": content.metric_records["metrics"]})
+    return RecordDict(dict(content) | {"adapter": record})
 
 
 def first_matrix(content: RecordDict) -> tuple[str, np.ndarray]:
@@ -141,7 +143,7 @@ def stranger(content: RecordDict) -> RecordDict:
 
 def no_loss(content: RecordDict) -> RecordDict:
     metrics = MetricRecord(dict(content.metric_records["metrics"]) | {"loss": float("nan")})
-    return RecordDict({"adapter": content.array_records["adapter"], "metrics": metrics})
+    return RecordDict(dict(content) | {"metrics": metrics})
 
 
 @pytest.mark.parametrize(

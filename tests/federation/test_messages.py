@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as npst
 from airtune import AirtuneError
 from airtune.costs.count import Workload
 from airtune.federation.messages import Assignment, Update, adapter_bytes
+from airtune.learning.sketch import BUCKETS
 from airtune.pruning.path import MeanInputs, Reduction
 
 NAMES = st.text(min_size=1, max_size=20)
@@ -38,7 +39,7 @@ def reductions(draw) -> Reduction:
     layers = draw(st.integers(1, 6))
     neurons = draw(npst.arrays(bool, (layers, draw(st.integers(1, 20)))))
     groups = draw(npst.arrays(bool, (layers, draw(st.integers(1, 9)))))
-    return Reduction(neurons, groups, draw(st.integers(0, layers - 1)))
+    return Reduction(neurons, groups, draw(st.integers(0, layers - 1)), draw(st.floats(0.01, 1)))
 
 
 @given(st.integers(1, 10**9), reductions(), ADAPTERS)
@@ -46,6 +47,7 @@ def test_assignments_come_out_as_they_went_in(number, reduction, adapter):
     found = Assignment.from_content(Assignment(number, 3, reduction, adapter).to_content())
     assert found.round_number == number
     assert found.reduction.first_trained == reduction.first_trained
+    assert found.reduction.examples == reduction.examples
     assert (found.reduction.neurons == reduction.neurons).all()
     assert (found.reduction.groups == reduction.groups).all()
     assert same(found.adapter, adapter)
@@ -72,23 +74,33 @@ def test_means_of_lost_units_travel_and_count(reduction, width, data):
     assert Assignment.from_content(bare).reduction.mean is None
 
 
-@given(ADAPTERS, st.floats(allow_nan=False, allow_infinity=False), WORK)
-def test_updates_come_out_as_they_went_in(adapter, loss, work):
-    found = Update.from_content(Update(adapter, loss, tuple(work)).to_content(), forms_of(adapter))
+SKETCH = npst.arrays(np.float32, (2, BUCKETS), elements=st.floats(-1e3, 1e3, width=32), fill=st.just(0.0))
+
+
+@given(
+    ADAPTERS,
+    st.floats(allow_nan=False, allow_infinity=False),
+    WORK,
+    st.dictionaries(st.integers(0, 99), SKETCH),
+)
+def test_updates_come_out_as_they_went_in(adapter, loss, work, sketches):
+    found = Update.from_content(Update(adapter, loss, tuple(work), sketches).to_content(), forms_of(adapter))
     assert same(found.matrices, adapter)
     assert found.loss == loss
     assert found.work == tuple(work)
+    assert same(found.sketches, sketches)
 
 
 @given(ADAPTERS)
 def test_the_air_carries_the_matrices_and_little_more(adapter):
-    content = Update(adapter, 1.0, (Workload(1, 1.0, 1.0),)).to_content()
+    content = Update(adapter, 1.0, (Workload(1, 1.0, 1.0),), {}).to_content()
     values = sum(matrix.nbytes for matrix in adapter.values())
     names = sum(len(name.encode()) for name in adapter)
     assert 0 <= adapter_bytes(content) - values - names <= 128 * len(adapter)
 
 
 MATRIX = Array(np.ones((2, 2), dtype=np.float32))
+NO_SKETCH = ArrayRecord({})
 METRICS = {"loss": 1.0, "rows": [4], "length": [60.0], "labels": [8.0]}
 
 
@@ -113,11 +125,15 @@ METRICS = {"loss": 1.0, "rows": [4], "length": [60.0], "labels": [8.0]}
 )
 def test_a_reply_that_is_no_update_is_refused(records, expected):
     if "metrics" in records and expected != "not an update":
-        records = records | {"adapter": ArrayRecord({"a": MATRIX})}
+        records = records | {"adapter": ArrayRecord({"a": MATRIX}), "sketches": NO_SKETCH}
     elif "metrics" in records and len(records["metrics"]) == len(METRICS) and records["metrics"] != METRICS:
-        records = {"adapter": ArrayRecord({"a": MATRIX})} | records
+        records = {"adapter": ArrayRecord({"a": MATRIX}), "sketches": NO_SKETCH} | records
     with pytest.raises(AirtuneError, match=expected):
         Update.from_content(RecordDict(records), forms_of({"a": MATRIX.numpy()}))
+
+
+def reply(adapter: ArrayRecord, sketches: ArrayRecord = NO_SKETCH) -> RecordDict:
+    return RecordDict({"adapter": adapter, "sketches": sketches, "metrics": MetricRecord(METRICS)})
 
 
 def header(shape: tuple[int, ...]) -> bytes:
@@ -143,16 +159,29 @@ def header(shape: tuple[int, ...]) -> bytes:
     ],
 )
 def test_matrices_of_another_kind_are_refused(matrix):
-    content = RecordDict({"adapter": ArrayRecord({"a": matrix}), "metrics": MetricRecord(METRICS)})
+    content = reply(ArrayRecord({"a": matrix}))
     with pytest.raises(AirtuneError, match=r"an update without a matrix a of shape \(2, 2\) in float32"):
         Update.from_content(content, forms_of({"a": MATRIX.numpy()}))
 
 
 def test_matrices_that_nobody_asked_for_are_refused():
-    content = RecordDict(
-        {"adapter": ArrayRecord({"a": MATRIX, "b": MATRIX}), "metrics": MetricRecord(METRICS)}
-    )
+    content = reply(ArrayRecord({"a": MATRIX, "b": MATRIX}))
     with pytest.raises(AirtuneError, match="an update with a matrix b that was not asked for"):
         Update.from_content(content, forms_of({"a": MATRIX.numpy()}))
     with pytest.raises(AirtuneError, match="an update without a matrix c of shape"):
         Update.from_content(content, forms_of(dict.fromkeys("abc", MATRIX.numpy())))
+
+
+@pytest.mark.parametrize(
+    ("layer", "halves", "expected"),
+    [
+        ("3", np.ones((2, BUCKETS)), "an update without a matrix 3 of shape"),
+        ("3", np.ones((1, BUCKETS), np.float32), "an update without a matrix 3 of shape"),
+        ("3", np.full((2, BUCKETS), np.nan, np.float32), "a sketch of gradients that is not finite"),
+        ("top", np.ones((2, BUCKETS), np.float32), "a reply that is not an update"),
+    ],
+)
+def test_sketches_of_another_kind_are_refused(layer, halves, expected):
+    content = reply(ArrayRecord({"a": MATRIX}), ArrayRecord({layer: Array(halves)}))
+    with pytest.raises(AirtuneError, match=expected):
+        Update.from_content(content, forms_of({"a": MATRIX.numpy()}))

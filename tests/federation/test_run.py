@@ -226,18 +226,21 @@ def test_drop_slowest_leaves_the_same_clients_out_of_every_round(tiny, tmp_path)
     assert json.loads((folder / "summary.json").read_text())["method"] == "drop-slowest"
 
 
-@pytest.mark.parametrize("reduction", ["width", "depth"])
+@pytest.mark.parametrize("reduction", ["examples", "depth", "mixed", "width"])
 def test_every_reduction_runs(reduction, tiny, tmp_path):
     folder = run(changed(tiny, reduction=reduction, rounds=1), tmp_path / "run")
     (event,) = rounds_of(folder)
     slow = event["clients"][0]
-    assert slow["prune"] > 0.5
-    if reduction == "width":
-        assert all(row["trained_layers"] == 4 for row in event["clients"])
-        assert slow["bytes_down"] < 0.9 * event["clients"][-1]["bytes_down"]
-    else:
-        assert slow["trained_layers"] < 4
-        assert len({row["bytes_down"] for row in event["clients"]}) == 1
+    assert slow["prune"] > 0
+    everybody = [row["trained_layers"] for row in event["clients"]]
+    assert everybody == (
+        [4] * 4 if reduction in ("width", "examples") else [slow["trained_layers"]] * 2 + [4] * 2
+    )
+    assert (slow["trained_layers"] < 4) == (reduction in ("depth", "mixed"))
+    # Only a narrower model has fewer adapters to receive.
+    share = slow["bytes_down"] / event["clients"][-1]["bytes_down"]
+    assert share < 0.9 if reduction == "width" else share == 1
+    assert slow["flops"] < 0.9 * event["clients"][-1]["flops"]
 
 
 def test_each_group_s_loss_where_groups_have_labels(tiny, tmp_path):

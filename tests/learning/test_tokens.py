@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from airtune.learning.models import load_base
 from airtune.learning.tasks import Example
-from airtune.learning.tokens import Encoded, batches, collate, encode
+from airtune.learning.tokens import Encoded, batches, collate, encode, fewer
 from airtune.randomness import generator
 
 
@@ -110,3 +110,30 @@ def test_sorting_by_length_saves_padding():
     shuffled = generator(1, "plain").permutation(200)[:192].reshape(48, 4)
     plain = sum(4 * max(len(examples[index].input_ids) for index in row) for row in shuffled)
     assert padded - used < 0.5 * (plain - used)
+
+
+@given(st.integers(1, 8), st.integers(1, 12), st.floats(0.01, 1), st.integers(0, 99))
+def test_fewer_examples_are_some_of_the_same(rows, steps, share, seed):
+    encoded = [Encoded(tuple(range(100 * n, 100 * n + 3 + n)), 2) for n in range(20)]
+    whole = list(batches(encoded, rows, steps, generator(seed, "order"), pad_id=0))
+    less = list(fewer(whole, share, generator(seed, "fewer")))
+    assert len(less) == steps
+    kept = [len(batch.input_ids) for batch in less]
+    assert min(kept) >= 1
+    # Over any number of steps the share is kept to within one row, but where a step would have none.
+    if share * rows >= 1:
+        assert all(abs(sum(kept[: n + 1]) - share * rows * (n + 1)) <= 0.5 + 1e-9 for n in range(steps))
+    for batch, part in zip(whole, less, strict=True):
+        assert int(part.attention_mask.sum(dim=1).max()) == part.input_ids.shape[1]
+        texts = [
+            row[mask == 1].tolist() for row, mask in zip(batch.input_ids, batch.attention_mask, strict=True)
+        ]
+        for row, mask, labels in zip(part.input_ids, part.attention_mask, part.labels, strict=True):
+            assert row[mask == 1].tolist() in texts
+            assert (labels[mask == 1][2:] == row[mask == 1][2:]).all()
+
+
+def test_all_examples_are_the_batches_themselves():
+    encoded = [Encoded((1, 2, 3), 1)] * 4
+    whole = list(batches(encoded, 2, 3, generator(0, "order"), pad_id=0))
+    assert all(left is right for left, right in zip(whole, fewer(whole, 1.0, generator(0, "")), strict=True))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from airtune import load_scenario
+from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem
 from airtune.costs.shapes import ModelShape
 from airtune.methods import METHODS
@@ -19,8 +20,9 @@ from airtune.radio.channel import draw_channels
 @pytest.fixture(scope="module")
 def problem() -> Problem:
     tiny = load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
+    curves = measured_path(tiny).curves(0.7, tiny.payload)
     return build_problem(
-        tiny, measured_path(tiny).curves(0.7, tiny.payload), draw_channels(tiny, 1), np.ones(4, dtype=bool)
+        tiny, curves, draw_channels(tiny, 1), np.ones(4, dtype=bool), Gradients(np.ones(4), np.ones(4))
     )
 
 

@@ -40,11 +40,11 @@ def equal_means(left: MeanInputs | None, right: MeanInputs | None) -> bool:
 
 
 def equal(left: MeasuredPath, right: MeasuredPath) -> bool:
+    errors = ("prune", "missed", "wrong", "noisier")
     arrays = ("neuron_order", "group_order", "kinds", "layers", "prune")
     return (
         (left.work, left.weight_bytes) == (right.work, right.weight_bytes)
-        and (left.error == right.error).all()
-        and (left.error_prune == right.error_prune).all()
+        and all((getattr(left.error, name) == getattr(right.error, name)).all() for name in errors)
         and all((getattr(left.path, name) == getattr(right.path, name)).all() for name in arrays)
         and equal_means(left.path.mean, right.path.mean)
         and left.path.full.layout == right.path.full.layout
@@ -77,14 +77,16 @@ def test_a_path_is_read_as_it_was_written(tiny_path, tmp_path):
 
 
 def test_errors_are_measured_where_the_path_has_them(tiny_path):
-    measured = tiny_path
-    assert measured.error_prune[0] > 0
-    assert measured.error_prune[-1] == 1
-    assert all(measured.path.snapped(rate) == rate for rate in measured.error_prune)
-    assert np.isfinite(measured.error).all()
-    assert (measured.error > 0).all()
-    curves = measured.curves(1.0, Payload())
-    assert curves.error_prune[0] == curves.error[0] == 0
+    error = tiny_path.error
+    assert error.prune[0] > 0
+    assert error.prune[-1] == 1
+    assert all(tiny_path.path.snapped(rate) == rate for rate in error.prune)
+    assert (np.diff(error.missed) > 0).all()
+    assert (error.missed > 0).all()
+    assert (error.missed < 1).all()
+    # The function of depth reductions is the full model's, and so are their examples.
+    assert (error.wrong == 0).all()
+    assert (error.noisier == 0).all()
 
 
 def test_a_scenario_is_measured_once(tiny, cache, monkeypatch):

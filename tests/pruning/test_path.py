@@ -7,7 +7,7 @@ from airtune.costs.count import Workload, step_flops
 from airtune.costs.shapes import ModelShape
 from airtune.pruning.path import Importance, Reduction, ReductionPath, build_path
 
-KINDS = ("width", "depth", "mixed")
+KINDS = ("examples", "depth", "mixed", "width")
 WORK = Workload(rows=4, length=50.0, labels=10.0)
 
 
@@ -42,12 +42,17 @@ def test_a_higher_rate_keeps_a_subset(path: ReductionPath, one: float, other: fl
     assert not (smaller.neurons & ~larger.neurons).any()
     assert not (smaller.groups & ~larger.groups).any()
     assert smaller.first_trained >= larger.first_trained
+    assert smaller.examples <= larger.examples
+
+
+def cost_at(path: ReductionPath, prune: float) -> float:
+    reduction = path.reduction(prune)
+    return step_flops(reduction.shape(path.full), WORK.fewer(reduction.examples))
 
 
 @given(paths(), st.floats(0, 1))
 def test_compute_falls_in_proportion_and_never_less_than_asked(path: ReductionPath, prune: float) -> None:
-    full, least = step_flops(path.full, WORK), step_flops(path.reduction(1.0).shape(path.full), WORK)
-    cost = step_flops(path.reduction(prune).shape(path.full), WORK)
+    full, least, cost = (cost_at(path, rate) for rate in (0.0, 1.0, prune))
     assert cost == pytest.approx(full - path.snapped(prune) * (full - least), rel=1e-9)
     assert cost <= (full - prune * (full - least)) * (1 + 2e-6)
 
@@ -61,6 +66,8 @@ def test_it_goes_from_nothing_to_a_model_that_still_works(path: ReductionPath) -
     assert least.neurons.any(axis=1).all()
     assert least.groups.any(axis=1).all()
     assert least.first_trained < path.full.layers
+    assert whole.examples == 1
+    assert least.examples * WORK.rows >= 1
 
 
 @given(paths())
@@ -88,6 +95,19 @@ def test_depth_changes_no_width_and_width_no_depth() -> None:
     assert deep.groups.all()
     assert deep.first_trained == 3
     assert build_path(full, importance, "width", WORK).reduction(1.0).first_trained == 0
+
+
+def test_examples_change_no_shape_and_mixed_gives_up_both_alike() -> None:
+    full = a_shape(6, 2, 48)
+    few: Reduction = build_path(full, Importance.equal(full), "examples", WORK).reduction(1.0)
+    assert few.is_whole
+    assert (few.first_trained, few.examples) == (0, 0.25)
+    path = build_path(full, Importance.equal(full), "mixed", WORK)
+    for rate in path.prune:
+        both = path.reduction(float(rate))
+        # Four of six layers and three quarters of the examples can go.
+        assert both.first_trained / 4 == pytest.approx((1 - both.examples) / 0.75, abs=0.3)
+    assert (both.first_trained, both.examples) == (4, 0.25)
 
 
 @given(paths(), st.floats(0, 1))

@@ -25,9 +25,13 @@ ARRAY_HEADER_BYTES = 128  # the header of one array in NumPy's format, as Flower
 class Workload:
     """One training step: `rows` sequences padded to `length` tokens, `labels` of them with a loss."""
 
-    rows: int
+    rows: float
     length: float
     labels: float
+
+    def fewer(self, share: float) -> "Workload":
+        """The step with this share of its rows."""
+        return Workload(self.rows * share, self.length, self.labels)
 
 
 def step_flops(shape: ModelShape, work: Workload) -> float:

@@ -1,7 +1,8 @@
 """What the planner sees of a reduction path: cost, payload and error over the pruning rate."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +28,25 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class GradientError:
+    """How far a sub-model's gradient is from the full model's, as measured: jagged, not convex.
+
+    At the pruning rates `prune` (points,), increasing from above 0: the shares of the squared gradient that
+    are `missed`, for the sub-model does not train them, and `wrong`, for its function is another; and how
+    much `noisier` fewer examples make it, as a share of the full batch's variance.
+    """
+
+    prune: npt.NDArray[np.float64]
+    missed: npt.NDArray[np.float64]
+    wrong: npt.NDArray[np.float64]
+    noisier: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class PathCurves:
     """Fitted curves of one client's round along a path, for pruning rates from 0 to `prune_max`.
 
-    `flops` of one training step, `upload_bits`, `download_bits`, `memory_bytes`; `error_prune` and
-    `error` (points,) are the table of the measured gradient error, convex and nondecreasing from (0, 0).
+    `flops` of one training step, `upload_bits`, `download_bits`, `memory_bytes`; `error` as measured.
     """
 
     prune_max: float
@@ -39,46 +54,48 @@ class PathCurves:
     upload_bits: Affine
     download_bits: Affine
     memory_bytes: Affine
-    error_prune: npt.NDArray[np.float64]
-    error: npt.NDArray[np.float64]
+    error: GradientError
 
 
 def fit_curves(
     prune: npt.NDArray[np.float64],
     shapes: Sequence[ModelShape],
+    examples: Sequence[float],
     work: Workload,
     largest: Workload,
     weight_bytes: int,
     payload: Payload,
     compensates: bool,
-    error_table: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    error: GradientError,
 ) -> PathCurves:
     """Count the costs of sub-models at several pruning rates; fit each as fixed + prunable · (1 − prune).
 
     Args:
         prune: (points,) pruning rates that sub-models really have, increasing from 0.
         shapes: the sub-model at each of them.
+        examples: the share of a batch that each is trained on.
         work: a typical training step, for time.
         largest: the largest training step, for memory.
         weight_bytes: size of one base weight.
         payload: the form of uploads.
         compensates: whether clients receive the mean inputs of the units that their sub-models lost.
-        error_table: pruning rates and errors, as `convex_envelope` gives them.
+        error: of the sub-models' gradients.
     """
     received = [
         download_bytes(shape) + (compensation_bytes(shapes[0], shape) if compensates else 0)
         for shape in shapes
     ]
+    flops = [step_flops(shape, work.fewer(share)) for shape, share in zip(shapes, examples, strict=True)]
+    # Rows are whole, so the largest batch is rounded up.
+    rows = [replace(largest, rows=math.ceil(largest.rows * share)) for share in examples]
+    memory = [memory_bytes(*step, weight_bytes) for step in zip(shapes, rows, strict=True)]
     return PathCurves(
         prune_max=float(prune[-1]),
-        flops=fit_affine(prune, np.array([step_flops(shape, work) for shape in shapes])),
+        flops=fit_affine(prune, np.array(flops)),
         upload_bits=fit_affine(prune, np.array([8.0 * upload_bytes(shape, payload) for shape in shapes])),
         download_bits=fit_affine(prune, 8.0 * np.array(received)),
-        memory_bytes=line_above(
-            prune, np.array([memory_bytes(shape, largest, weight_bytes) for shape in shapes])
-        ),
-        error_prune=error_table[0],
-        error=error_table[1],
+        memory_bytes=line_above(prune, np.array(memory)),
+        error=error,
     )
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.costs.count import Workload, step_flops
-from airtune.costs.curves import PathCurves
+from airtune.costs.curves import PathCurves, convex_envelope
+from airtune.costs.error import Gradients, in_fleet
 from airtune.costs.shapes import ModelShape
 from airtune.planning import ErrorPower, ErrorTable, Memory, Plan, Problem, Rounds
 from airtune.radio.channel import Channels
@@ -31,7 +32,9 @@ class ClientTime:
         return self.download_s + self.compute_s + self.upload_s
 
 
-def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, participates: Mask) -> Problem:
+def build_problem(
+    scenario: Scenario, curves: PathCurves, channels: Channels, participates: Mask, known: Gradients
+) -> Problem:
     """The planner's numbers for one round.
 
     Downloads happen before training, over an equal share of the cell's downlink, so they count as time
@@ -41,15 +44,15 @@ def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, pa
     Args:
         channels: this round's, or the mean channels.
         participates: (clients,) who takes part; the others' downloads are not sent.
+        known: of the clients' gradients.
     """
     members = scenario.members()
     speed = np.array([member.device.flops_per_s for member in members]) / scenario.training.steps
     downlink = downlink_rates(scenario, channels, participates)
     count = len(members)
     exponent = scenario.convergence.exponent
-    measured = ErrorTable(curves.error_prune, curves.error)
-    error = measured if exponent is None else ErrorPower(exponent)
-    return Problem(
+    alone = ErrorTable(*convex_envelope(curves.error.prune, curves.error.missed + curves.error.wrong))
+    problem = Problem(
         ids=tuple(member.id for member in members),
         cell_ids=tuple(cell.id for cell in scenario.cells),
         cell=np.array([member.cell for member in members]),
@@ -62,7 +65,11 @@ def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, pa
         payload_bits=np.full(count, curves.upload_bits.prunable),
         prune_min=np.zeros(count),
         prune_max=np.full(count, curves.prune_max),
-        rounds=Rounds(scenario.convergence.base, scenario.convergence.penalty, error),
+        rounds=Rounds(
+            scenario.convergence.base,
+            scenario.convergence.penalty,
+            alone if exponent is None else ErrorPower(exponent),
+        ),
         memory=Memory(
             budget_bytes=np.array([member.memory for member in members]),
             fixed_bytes=np.full(count, curves.memory_bytes.fixed),
@@ -70,6 +77,9 @@ def build_problem(scenario: Scenario, curves: PathCurves, channels: Channels, pa
         ),
         rate=scenario.radio.rate,
     )
+    if exponent is not None:
+        return problem
+    return in_fleet(problem, curves.error, known, scenario.convergence.anchors)
 
 
 def steps_within(scenario: Scenario, curves: PathCurves, plan: Plan) -> npt.NDArray[np.int64]:
@@ -83,7 +93,7 @@ def steps_within(scenario: Scenario, curves: PathCurves, plan: Plan) -> npt.NDAr
     step_s = (curves.flops.fixed + curves.flops.prunable * (1 - plan.prune)) / speed
     spare = np.maximum(plan.round_s - plan.client_round_s, 0.0)
     steps = training.steps + np.floor(spare / step_s)
-    return np.minimum(steps, training.most_steps or training.steps).astype(np.int64)
+    return np.asarray(np.minimum(steps, training.most_steps or training.steps), dtype=np.int64)
 
 
 def clock_client(

@@ -1,13 +1,14 @@
 """The simulated clock: a round's seconds from the bytes really sent and the steps really trained."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from airtune.costs.count import Workload, download_bytes, step_flops, upload_bytes
 from airtune.costs.round_time import ClientTime, clock_client, downlink_rates, uplink_rates
 from airtune.costs.shapes import ModelShape
+from airtune.federation.gradients import unknown
 from airtune.federation.setting import Setting
 from airtune.methods import METHODS
 from airtune.planning import Plan
@@ -52,15 +53,16 @@ def clock_round(
 def clock_unplanned(setting: Setting, channels: Channels, work: Mapping[int, Work]) -> float:
     """Seconds this round would have taken with equal bandwidth and nothing pruned: method `fedit`.
 
-    The clients train the same steps as they did; one that was left out trains typical ones.
+    The clients train as many steps as long as they did, with all rows; one left out trains typical ones.
     """
-    plan = setting.plan(channels, METHODS["fedit"])
+    plan = setting.plan(channels, unknown(setting.scenario), METHODS["fedit"])
     path = setting.measured.path
     typical = [setting.measured.work] * setting.scenario.training.steps
     full = {}
     for client, prune in enumerate(plan.prune):
         shape = path.reduction(float(prune)).shape(path.full)
-        steps = work[client].steps if client in work else typical
+        done = work[client].steps if client in work else typical
+        steps = [replace(step, rows=setting.measured.work.rows) for step in done]
         full[client] = Work(
             shape, steps, download_bytes(shape), upload_bytes(shape, setting.scenario.payload)
         )

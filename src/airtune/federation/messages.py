@@ -13,6 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from airtune.costs.count import Workload
 from airtune.errors import AirtuneError
+from airtune.learning.sketch import BUCKETS, Sketches
 from airtune.payload.matrix import Form
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import MeanInputs, Reduction
@@ -34,6 +35,7 @@ class Assignment:
             "round": self.round_number,
             "steps": self.steps,
             "first-trained": self.reduction.first_trained,
+            "examples": self.reduction.examples,
         }
         for name, mask in masks.items():
             task[f"{name}-a-layer"] = mask.shape[1]
@@ -57,7 +59,9 @@ class Assignment:
             for name in ("neurons", "groups")
         }
         mean = _mean_inputs(_arrays(content.array_records["mean"]), masks)
-        reduction = Reduction(masks["neurons"], masks["groups"], int(task["first-trained"]), mean)
+        reduction = Reduction(
+            masks["neurons"], masks["groups"], int(task["first-trained"]), float(task["examples"]), mean
+        )
         return Assignment(
             int(task["round"]), int(task["steps"]), reduction, _arrays(content.array_records["adapter"])
         )
@@ -67,12 +71,14 @@ class Assignment:
 class Update:
     """What a client sends back: its trained adapters, its training loss and the work of every step.
 
-    `matrices` are the adapters in the form of the run's payload (`airtune.payload`).
+    `matrices` are the adapters in the form of the run's payload (`airtune.payload`), `sketches` its gradients
+    by layer (`airtune.learning.sketch`).
     """
 
     matrices: Mapping[str, npt.NDArray[Any]]
     loss: float
     work: tuple[Workload, ...]
+    sketches: Sketches
 
     def to_content(self) -> RecordDict:
         """As a RecordDict."""
@@ -84,7 +90,8 @@ class Update:
                 "labels": [float(step.labels) for step in self.work],
             }
         )
-        return RecordDict({"adapter": to_record(self.matrices), "metrics": metrics})
+        sketches = to_record({str(layer): halves for layer, halves in self.sketches.items()})
+        return RecordDict({"adapter": to_record(self.matrices), "sketches": sketches, "metrics": metrics})
 
     @staticmethod
     def from_content(content: RecordDict, forms: Mapping[str, Form]) -> "Update":
@@ -104,7 +111,12 @@ class Update:
                     metrics["rows"], metrics["length"], metrics["labels"], strict=True
                 )
             )
-            update = Update(_asked_for(content.array_records["adapter"], forms), float(metrics["loss"]), work)
+            update = Update(
+                _asked_for(content.array_records["adapter"], forms),
+                float(metrics["loss"]),
+                work,
+                _sketches(content.array_records["sketches"]),
+            )
         except (KeyError, TypeError, ValueError, OverflowError, EOFError) as error:
             raise AirtuneError(f"a reply that is not an update: {error}") from error
         if not np.isfinite(update.loss):
@@ -157,6 +169,14 @@ def _arrays(record: ArrayRecord) -> Adapter:
         if array.dtype != np.float32:
             raise ValueError(f"matrix {name} in {array.dtype}, not float32")
     return arrays
+
+
+def _sketches(record: ArrayRecord) -> Sketches:
+    """The sketches of a record, by layer."""
+    read = _asked_for(record, dict.fromkeys(record, (np.dtype(np.float32), (2, BUCKETS))))
+    if not all(np.isfinite(halves).all() for halves in read.values()):
+        raise AirtuneError("a sketch of gradients that is not finite")
+    return {int(layer): halves for layer, halves in read.items()}
 
 
 def _asked_for(record: ArrayRecord, forms: Mapping[str, Form]) -> dict[str, npt.NDArray[Any]]:

@@ -6,13 +6,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from airtune.costs.count import upload_forms
+from airtune.costs.error import Gradients
 from airtune.costs.round_time import steps_within
 from airtune.errors import AirtuneError
 from airtune.federation.clock import Work, clock_round, clock_unplanned
+from airtune.federation.gradients import update
 from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.federation.setting import Setting
 from airtune.payload.update import decode_update
@@ -25,10 +28,11 @@ POLL_S = 0.2  # how often a grid of separate processes is asked for replies
 
 @dataclass(frozen=True)
 class PlayedRound:
-    """The plan, the merged adapter, and the facts of a round as its event tells them."""
+    """The plan, the merged adapter, what is now known of the gradients, and the facts for the event."""
 
     plan: Plan
     adapter: Adapter
+    known: Gradients
     facts: dict[str, Any]
 
 
@@ -71,6 +75,7 @@ def play_round(
     nodes: Mapping[int, int],
     setting: Setting,
     adapter: Adapter,
+    known: Gradients,
     round_number: int,
     on_client: Callable[[str, float], None],
 ) -> PlayedRound:
@@ -78,6 +83,7 @@ def play_round(
 
     Args:
         nodes: node of every client, from `nodes_by_client`.
+        known: of the clients' gradients, as the rounds before have measured them.
         on_client: told (client id, training loss) of every client as it finishes.
 
     Raises:
@@ -85,7 +91,7 @@ def play_round(
         InfeasibleError: this round's channels allow no plan.
     """
     channels = draw_channels(setting.scenario, round_number)
-    plan = setting.plan(channels)
+    plan = setting.plan(channels, known)
     members, path = setting.scenario.members(), setting.measured.path
     reductions = {
         client: path.reduction(float(plan.prune[client]))
@@ -117,8 +123,11 @@ def play_round(
     # Sorted: floating-point sums must not depend on who answered first.
     holders = [(members[client].weight, reductions[client], trained[client]) for client in sorted(trained)]
     merged = setting.method.aggregate(adapter, path.full, holders)
-
-    return PlayedRound(plan, merged, _facts(setting, round_number, channels, plan, work, updates))
+    sketches = {client: update.sketches for client, update in updates.items()}
+    weight = np.array([member.weight for member in members])
+    facts = _facts(setting, round_number, channels, plan, work, updates)
+    examples = {client: reductions[client].examples for client in updates}
+    return PlayedRound(plan, merged, update(known, sketches, examples, weight), facts)
 
 
 def _facts(

@@ -5,11 +5,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from airtune.costs.error import Gradients
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.folder import RunFolder
+from airtune.federation.gradients import unknown
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.judge import Judge
 from airtune.federation.round import nodes_by_client, play_round
@@ -48,7 +51,7 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
     state = folder.resume()
     if state is None:
         # What is wrong with clients, cells or data shows here, before anything is kept.
-        setting.plan(draw_channels(scenario, 1))
+        setting.plan(draw_channels(scenario, 1), unknown(scenario))
         client_examples(scenario)
         adapter = initial_adapter(setting.measured.path.full, scenario.seed)
         loss, _ = judge.losses(adapter)
@@ -57,13 +60,18 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
     if isinstance(grid, InProcessGrid):
         grid.restore(state.clients)
     observer.on_start(folder.start_event(), state.round_number)
-    nodes = nodes_by_client(grid, [member.id for member in scenario.members()])
+    ids = [member.id for member in scenario.members()]
+    nodes = nodes_by_client(grid, ids)
+    known = unknown(scenario)
+    if "gradients" in state.event:
+        known = Gradients(*(np.array(state.event["gradients"][part]) for part in ("unlike", "noise")))
     for round_number in range(state.round_number + 1, scenario.rounds + 1):
 
         def on_client(client: str, loss: float, number: int = round_number) -> None:
             observer.on_client(number, client, loss)
 
-        played = play_round(grid, nodes, setting, state.adapter, round_number, on_client)
+        played = play_round(grid, nodes, setting, state.adapter, known, round_number, on_client)
+        known = played.known
         folder.write_plan(round_number, played.plan)
         loss, group_loss = judge.losses(played.adapter)
         clock_s = state.clock_s + played.facts["round_s"]
@@ -73,6 +81,7 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
             "clock_s": clock_s,
             "loss": loss,
             "group_loss": group_loss,
+            "gradients": {"unlike": known.unlike.tolist(), "noise": known.noise.tolist()},
             "elapsed_s": time.perf_counter() - started,
         }
         # Real nodes keep their own state; that of clients in this process would be lost with it.

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.costs.curves import PathCurves
+from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem
+from airtune.federation.gradients import unknown
 from airtune.methods import METHODS, Method
 from airtune.planning import Plan
 from airtune.pruning.measured import MeasuredPath
@@ -24,10 +26,20 @@ class Setting:
     method: Method
     participates: npt.NDArray[np.bool_]
 
-    def plan(self, channels: Channels, method: Method | None = None, gap: float = 1e-6) -> Plan:
-        """This run's plan for one round's channels, or that of another `method` with everybody in it."""
+    def plan(
+        self,
+        channels: Channels,
+        known: Gradients,
+        method: Method | None = None,
+        gap: float = 1e-6,
+    ) -> Plan:
+        """This run's plan for one round, or that of another `method` with everybody in it.
+
+        Args:
+            known: of the clients' gradients, as the rounds before have measured them.
+        """
         participates = self.participates if method is None else np.ones_like(self.participates)
-        problem = build_problem(self.scenario, self.curves, channels, participates)
+        problem = build_problem(self.scenario, self.curves, channels, participates, known)
         return (method or self.method).plan(problem, participates, gap)
 
 
@@ -36,5 +48,5 @@ def make_setting(scenario: Scenario, measured: MeasuredPath) -> Setting:
     curves = measured.curves(scenario.prune_max, scenario.payload)
     method = METHODS[scenario.method]
     everyone = np.ones(len(scenario.members()), dtype=bool)
-    mean = build_problem(scenario, curves, draw_channels(scenario, None), everyone)
+    mean = build_problem(scenario, curves, draw_channels(scenario, None), everyone, unknown(scenario))
     return Setting(scenario, measured, curves, method, method.select(mean))

@@ -6,17 +6,24 @@ from functools import lru_cache
 from airtune.learning.models import load_base
 from airtune.learning.partition import partition
 from airtune.learning.tasks import load_task
-from airtune.learning.tokens import Batch, Encoded, batches, encode
+from airtune.learning.tokens import Batch, Encoded, batches, encode, fewer
 from airtune.randomness import generator
 from airtune.scenario import Scenario
 
 
-def round_batches(scenario: Scenario, client: int, round_number: int, steps: int) -> Iterator[Batch]:
-    """A client's batches of one round: the same whatever the method, the engine or the order of calls."""
+def round_batches(
+    scenario: Scenario, client: int, round_number: int, steps: int, share: float = 1.0
+) -> Iterator[Batch]:
+    """A client's batches of one round: the same whatever the method, the engine or the order of calls.
+
+    Args:
+        share: of every batch's examples to train on.
+    """
     base = load_base(scenario.model.name, scenario.model.dtype)
     encoded = client_examples(scenario)[client]
     order = generator(scenario.seed, "batches", round_number, client)
-    return batches(encoded, scenario.training.batch_size, steps, order, base.tokenizer.pad_token_id)
+    whole = batches(encoded, scenario.training.batch_size, steps, order, base.tokenizer.pad_token_id)
+    return fewer(whole, share, generator(scenario.seed, "examples", round_number, client))
 
 
 @lru_cache(maxsize=1)

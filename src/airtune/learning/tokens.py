@@ -1,6 +1,6 @@
 """From text to batches: tokenised examples whose answer alone is learnt, padded on the right."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -81,3 +81,24 @@ def batches(
         for batch in generator.permutation(len(window) // batch_size):
             chosen = window[batch * batch_size : (batch + 1) * batch_size]
             yield collate([encoded[index] for index in chosen], pad_id)
+
+
+def fewer(whole: Iterable[Batch], share: float, generator: np.random.Generator) -> Iterator[Batch]:
+    """Batches with a `share` of their rows, at least one, chosen at random.
+
+    Shares that are no whole number of rows even out from batch to batch. With a share of 1 batches stay as
+    they are.
+    """
+    owed = 0.0
+    for batch in whole:
+        rows = len(batch.input_ids)
+        owed += share * rows
+        kept = min(max(round(owed), 1), rows)
+        owed -= kept
+        if kept < rows:
+            chosen = torch.from_numpy(np.sort(generator.choice(rows, kept, replace=False)))
+            length = int(batch.attention_mask[chosen].sum(dim=1).max())
+            parts = (batch.input_ids, batch.attention_mask, batch.labels)
+            yield Batch(*(part[chosen, :length] for part in parts))
+        else:
+            yield batch

@@ -8,6 +8,7 @@ from torch import nn
 
 from airtune.costs.count import Workload
 from airtune.learning.loss import answer_losses
+from airtune.learning.sketch import GradientSketch
 from airtune.learning.tokens import Batch
 
 
@@ -19,8 +20,14 @@ class Trained:
     work: tuple[Workload, ...]
 
 
-def train(submodel: nn.Module, batches: Iterable[Batch], learning_rate: float) -> Trained:
-    """Train the adapters in place, one AdamW step a batch. The optimiser starts afresh every round."""
+def train(
+    submodel: nn.Module, batches: Iterable[Batch], learning_rate: float, sketch: GradientSketch | None = None
+) -> Trained:
+    """Train the adapters in place, one AdamW step a batch. The optimiser starts afresh every round.
+
+    Args:
+        sketch: takes in the gradients of every step.
+    """
     parameters = [parameter for parameter in submodel.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
     total, count, work = 0.0, 0, []
@@ -28,6 +35,8 @@ def train(submodel: nn.Module, batches: Iterable[Batch], learning_rate: float) -
         losses, _ = answer_losses(submodel, batch)
         optimiser.zero_grad(set_to_none=True)
         losses.mean().backward()
+        if sketch is not None:
+            sketch.add()
         optimiser.step()
         total += float(losses.detach().sum())
         count += len(losses)

@@ -10,6 +10,14 @@ from airtune.planning.problem import Problem
 from airtune.radio.rate import rate
 
 
+def full_round_s(problem: Problem) -> npt.NDArray[np.float64]:
+    """(K,) seconds of every client's unpruned round on equal bandwidth within its cell."""
+    members = np.bincount(problem.cell, minlength=len(problem.bandwidth_hz))
+    bandwidth = (problem.bandwidth_hz / np.maximum(members, 1))[problem.cell]
+    upload = (problem.fixed_bits + problem.payload_bits) / rate(bandwidth, problem.snr_hz, problem.rate)
+    return np.asarray(problem.fixed_s + problem.compute_s + upload)
+
+
 def stragglers(problem: Problem) -> npt.NDArray[np.bool_]:
     """(K,) True for the clients left out.
 
@@ -17,10 +25,7 @@ def stragglers(problem: Problem) -> npt.NDArray[np.bool_]:
     at the largest ratio between neighbours. At least one client stays; a single client always does, and
     nobody is left out where all take equally long.
     """
-    members = np.bincount(problem.cell, minlength=len(problem.bandwidth_hz))
-    bandwidth = (problem.bandwidth_hz / np.maximum(members, 1))[problem.cell]
-    upload = (problem.fixed_bits + problem.payload_bits) / rate(bandwidth, problem.snr_hz, problem.rate)
-    time = problem.fixed_s + problem.compute_s + upload
+    time = full_round_s(problem)
     order = np.argsort(time, kind="stable")
     found = np.zeros(len(time), bool)
     ratio = time[order[1:]] / time[order[:-1]]

@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from airtune.costs.count import Workload
+from airtune.costs.curves import GradientError
 from airtune.costs.shapes import ModelShape
 from airtune.errors import InputError
 from airtune.learning.loss import answer_losses
@@ -57,16 +58,19 @@ def measure_path(
     short = calibration_batches(scenario, base.tokenizer, SHORT)
     size = scenario.training.batch_size
     importance = Importance.equal(full)
-    if scenario.reduction != "depth":  # which removes no unit, so nothing needs a score
+    if scenario.reduction == "width":  # nothing else removes units, which need a score
         importance = score_units(scenario, base.model, full, short[: max(1, SCORED_EXAMPLES // size)])
     path = build_path(full, importance, scenario.reduction, work)
 
     rates = np.unique([path.snapped(prune) for prune in points])
     if not rates.any():  # nothing can be given up, and the planner will not ask for it
-        return MeasuredPath(path, work, largest, weight_bytes, np.ones(1), np.ones(1))
+        return MeasuredPath(path, work, largest, weight_bytes, GradientError(*np.ones((4, 1))))
     reductions = [path.reduction(rate) for rate in rates]
-    error = gradient_errors(scenario, base.model, full, reductions, short[: max(1, examples // size)])
-    return MeasuredPath(path, work, largest, weight_bytes, rates, np.array(error))
+    errors = gradient_errors(scenario, base.model, full, reductions, short[: max(1, examples // size)])
+    missed, wrong = np.array(errors).T
+    # The variance of a mean falls with the number of examples.
+    noisier = np.array([1 / reduction.examples - 1 for reduction in reductions])
+    return MeasuredPath(path, work, largest, weight_bytes, GradientError(rates, missed, wrong, noisier))
 
 
 def score_units(
@@ -84,8 +88,8 @@ def gradient_errors(
     full: ModelShape,
     reductions: Sequence[Reduction],
     batches: Sequence[Batch],
-) -> list[float]:
-    """How far the gradient of every sub-model's adapters is off, relative to the full model's: squared norms.
+) -> list[tuple[float, float]]:
+    """What every sub-model's adapters miss of the full model's gradient, and get wrong: shares of its square.
 
     The gradient is a run's first: LoRA's B starts at zero, so that of A is zero.
     """
@@ -99,7 +103,7 @@ def gradient_errors(
             if reduction.is_whole
             else _gradient(base, full, reduction, scenario.lora, adapter, batches)
         )
-        errors.append(_relative_error(exact, found, full, reduction))
+        errors.append(_relative_errors(exact, found, full, reduction))
     return errors
 
 
@@ -154,10 +158,14 @@ def _gradient(
     return gradient
 
 
-def _relative_error(exact: Adapter, found: Adapter, full: ModelShape, reduction: Reduction) -> float:
-    """||exact − found||² / ||exact||² over all adapters; what the sub-model does not train counts as zero."""
+def _relative_errors(
+    exact: Adapter, found: Adapter, full: ModelShape, reduction: Reduction
+) -> tuple[float, float]:
+    """The shares of ||exact||² over all adapters that a sub-model does not train, and that it gets wrong."""
     held = slice_adapter(exact, full, reduction, trained_only=True)
-    square = sum(float(np.sum(matrix.astype(np.float64) ** 2)) for matrix in exact.values())
-    missed = square - sum(float(np.sum(matrix.astype(np.float64) ** 2)) for matrix in held.values())
-    differs = sum(float(np.sum((held[name].astype(np.float64) - found[name]) ** 2)) for name in held)
-    return (missed + differs) / square
+    square, kept = (
+        sum(float(np.sum(matrix.astype(np.float64) ** 2)) for matrix in part.values())
+        for part in (exact, held)
+    )
+    wrong = sum(float(np.sum((held[name].astype(np.float64) - found[name]) ** 2)) for name in held)
+    return (square - kept) / square, wrong / square

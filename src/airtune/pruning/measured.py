@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from airtune.assets import cache_folder
 from airtune.costs.count import Workload
-from airtune.costs.curves import PathCurves, convex_envelope, fit_curves
+from airtune.costs.curves import GradientError, PathCurves, fit_curves
 from airtune.costs.layouts import LAYOUTS
 from airtune.costs.shapes import ModelShape
 from airtune.files import put_in_place
 from airtune.pruning.path import MeanInputs, ReductionPath
 from airtune.scenario import Payload, Scenario
 
-FORMAT = 7  # counts up whenever what is measured, or how, changes
+FORMAT = 14  # counts up whenever what is measured, or how, changes
 CURVE_POINTS = 11
 NO_MEAN = MeanInputs(np.zeros(0, np.float32), np.zeros(0, np.float32))  # in files
 SIZES = ("hidden", "vocabulary", "embeddings", "head_dim", "heads_per_group", "rank", "positions", "norms")
@@ -31,29 +31,36 @@ SIZES = ("hidden", "vocabulary", "embeddings", "head_dim", "heads_per_group", "r
 
 @dataclass(frozen=True)
 class MeasuredPath:
-    """A path, a typical and the largest training step, the size of a base weight, and the measured error.
+    """A path, a typical and the largest training step, the size of a base weight, and the gradients' error.
 
-    `error_prune` and `error` (points,): relative squared error of the adapters' gradient on calibration
-    text at several pruning rates, as measured, before any envelope.
+    All on calibration text.
     """
 
     path: ReductionPath
     work: Workload
     largest: Workload
     weight_bytes: int
-    error_prune: npt.NDArray[np.float64]
-    error: npt.NDArray[np.float64]
+    error: GradientError
 
     def curves(self, prune_max: float, payload: Payload) -> PathCurves:
         """What the planner sees of it, up to the last rate of the path that is at most `prune_max`."""
         last = self.path.within(prune_max)
         # A short path snaps several points to the same sub-model; each counts once.
         rates = np.unique([self.path.snapped(prune) for prune in np.linspace(0.0, last, CURVE_POINTS)])
-        shapes = [self.path.reduction(prune).shape(self.path.full) for prune in rates]
-        envelope = convex_envelope(self.error_prune, self.error)
+        reductions = [self.path.reduction(prune) for prune in rates]
+        shapes = [reduction.shape(self.path.full) for reduction in reductions]
+        examples = [reduction.examples for reduction in reductions]
         compensates = self.path.mean is not None
         return fit_curves(
-            rates, shapes, self.work, self.largest, self.weight_bytes, payload, compensates, envelope
+            rates,
+            shapes,
+            examples,
+            self.work,
+            self.largest,
+            self.weight_bytes,
+            payload,
+            compensates,
+            self.error,
         )
 
     def save(self, file: Path) -> None:
@@ -80,8 +87,7 @@ class MeasuredPath:
                 mean_neurons=mean.neurons,
                 work=[[step.rows, step.length, step.labels] for step in (self.work, self.largest)],
                 weight_bytes=self.weight_bytes,
-                error_prune=self.error_prune,
-                error=self.error,
+                error=[getattr(self.error, part.name) for part in fields(GradientError)],
             )
         put_in_place(temporary, file)
 
@@ -122,8 +128,7 @@ def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
         work,
         largest,
         int(stored["weight_bytes"]),
-        stored["error_prune"],
-        stored["error"],
+        GradientError(*stored["error"]),
     )
 
 

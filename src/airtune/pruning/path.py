@@ -1,15 +1,17 @@
 """The reduction path of a model: one nested sequence from the full client (prune 0) to the smallest (1).
 
-Three kinds of unit can be given up, one at a time, in an order fixed once for a run:
+Units can be given up one at a time, in an order fixed once for a run:
 
-- a block of MLP neurons or a KV group of one layer (`width`): the model gets smaller;
+- a share of every batch's examples (`examples`): the model and its gradient stay, but for more noise;
 - the adapters of the lowest layer still trained (`depth`): the function stays, backward stops earlier;
-- `mixed`: depth down to the upper third of the layers, then width.
+- examples and adapters by turns (`mixed`), so that computing and sending shrink together;
+- a block of MLP neurons or a KV group of one layer (`width`): the model gets smaller.
 
 The pruning rate of a position is the share of the *prunable step cost* given up there, so compute falls
 exactly in proportion to it. NumPy only: planning needs the path, not the model.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -20,8 +22,12 @@ from airtune.costs.count import Workload, step_flops
 from airtune.costs.shapes import ModelShape
 
 BLOCKS_PER_LAYER = 48  # neurons go in blocks, so that matrix sizes stay friendly to the kernels
-MIXED_TRAINED_SHARE = 1 / 3  # where `mixed` stops freezing; a sixth learns non-IID data worse
+MIXED_TRAINED_SHARE = 1 / 3  # where `mixed` stops freezing
+EXAMPLES_A_UNIT = 1 / 16  # of a batch; what is no whole number of rows evens out over the steps
 TOLERANCE = 1e-6  # of a pruning rate: a solver's last digits must not give up a whole unit
+
+
+Step = tuple[int, int]  # a Unit and its layer
 
 
 class Unit(IntEnum):
@@ -30,6 +36,7 @@ class Unit(IntEnum):
     NEURONS = 0
     GROUP = 1
     ADAPTERS = 2
+    EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -67,12 +74,13 @@ class Importance:
 class Reduction:
     """What a sub-model keeps: masks (layers, neurons) and (layers, groups), and its lowest trained layer.
 
-    `mean` if the sub-model compensates for what it lost.
+    `examples` is the share of every batch that it is trained on; `mean` if it compensates for what it lost.
     """
 
     neurons: npt.NDArray[np.bool_]
     groups: npt.NDArray[np.bool_]
     first_trained: int
+    examples: float = 1.0
     mean: MeanInputs | None = None
 
     @staticmethod
@@ -119,7 +127,8 @@ class ReductionPath:
         for layer in range(self.full.layers):
             neurons[layer, self.neuron_order[layer, : taken[Unit.NEURONS, layer] * block]] = False
             groups[layer, self.group_order[layer, : taken[Unit.GROUP, layer]]] = False
-        return Reduction(neurons, groups, int(taken[Unit.ADAPTERS].sum()), self.mean)
+        examples = 1 - EXAMPLES_A_UNIT * float(taken[Unit.EXAMPLES].sum())
+        return Reduction(neurons, groups, int(taken[Unit.ADAPTERS].sum()), examples, self.mean)
 
     def snapped(self, prune: float) -> float:
         """The pruning rate that `reduction(prune)` really has: a path has as many rates as it has units."""
@@ -134,22 +143,28 @@ class ReductionPath:
 
 
 def build_path(full: ModelShape, importance: Importance, kind: str, work: Workload) -> ReductionPath:
-    """Order the units of a model of shape `full`: `kind` is "width", "depth" or "mixed".
+    """Order the units of a model of shape `full`: `kind` is "examples", "depth", "mixed" or "width".
 
-    Width ranks all units globally by score per FLOP saved (first-order Taylor scores in, damage per
-    unit of cost out) and leaves every layer one KV group and one block of neurons.
+    Width ranks all units globally by score per FLOP saved (damage per unit of cost) and leaves every layer
+    one KV group and one block of neurons; depth leaves one layer, examples leave a row.
     """
-    steps: list[tuple[int, int]] = []
-    first_trained = 0
-    if kind in ("depth", "mixed"):
-        share = MIXED_TRAINED_SHARE if kind == "mixed" else 1 / full.layers
-        first_trained = full.layers - max(1, round(share * full.layers))
-        steps += [(Unit.ADAPTERS, layer) for layer in range(first_trained)]
-    if kind in ("width", "mixed"):
-        start = full.reduced(full.kv_groups, full.neurons, first_trained)
-        steps += _width_order(start, importance, work)
-    kinds, layers = np.array(steps, dtype=np.int64).reshape(-1, 2).T
-    costs = np.array([step_flops(shape, work) for shape in _shapes_along(full, kinds, layers)])
+    share = MIXED_TRAINED_SHARE if kind == "mixed" else 1 / full.layers
+    frozen = full.layers - max(1, round(share * full.layers))
+    fewer = int((1 - 1 / work.rows) / EXAMPLES_A_UNIT)
+    depth: list[Step] = [(Unit.ADAPTERS, layer) for layer in range(frozen)]
+    examples: list[Step] = [(Unit.EXAMPLES, 0) for _ in range(fewer)]
+    steps: dict[str, Callable[[], list[Step]]] = {
+        "examples": lambda: examples,
+        "depth": lambda: depth,
+        "mixed": lambda: _by_turns(examples, depth),
+        "width": lambda: _width_order(full, importance, work),
+    }
+    kinds, layers = np.array(steps[kind](), dtype=np.int64).reshape(-1, 2).T
+    share_left = 1 - EXAMPLES_A_UNIT * np.concatenate([[0], np.cumsum(kinds == Unit.EXAMPLES)])
+    shapes = _shapes_along(full, kinds, layers)
+    costs = np.array(
+        [step_flops(shape, work.fewer(left)) for shape, left in zip(shapes, share_left, strict=True)]
+    )
     return ReductionPath(
         full=full,
         neuron_order=np.argsort(importance.neurons, axis=1, kind="stable"),
@@ -160,6 +175,13 @@ def build_path(full: ModelShape, importance: Importance, kind: str, work: Worklo
         prune=(costs[0] - costs) / max(costs[0] - costs[-1], 1.0),
         mean=importance.mean,
     )
+
+
+def _by_turns(first: Sequence[Step], second: Sequence[Step]) -> list[Step]:
+    """Both lists in their own order, evenly spread over one another."""
+    place = [(number + 0.5) / len(steps) for steps in (first, second) for number in range(len(steps))]
+    together = [*first, *second]
+    return [together[index] for index in np.argsort(place, kind="stable")]
 
 
 def _block(full: ModelShape) -> int:
@@ -175,7 +197,7 @@ def _taken(
     return taken
 
 
-def _width_order(shape: ModelShape, importance: Importance, work: Workload) -> list[tuple[int, int]]:
+def _width_order(shape: ModelShape, importance: Importance, work: Workload) -> list[Step]:
     """Blocks of neurons and KV groups, least damage per FLOP saved first."""
     block = _block(shape)
     whole = step_flops(shape, work)
@@ -209,7 +231,7 @@ def _shapes_along(
             neurons[layer] -= block
         elif kind == Unit.GROUP:
             groups[layer] -= 1
-        else:
+        elif kind == Unit.ADAPTERS:
             first_trained += 1
         shapes.append(full.reduced(groups, neurons, first_trained))
     return shapes

@@ -73,6 +73,14 @@ class ClientRound(TypedDict):
 
 
 @_checked
+class KnownGradients(TypedDict):
+    """What is known of the clients' gradients after a round, in the start event's order (`costs.error`)."""
+
+    unlike: list[Amount]
+    noise: list[Amount]
+
+
+@_checked
 class RoundEvent(TypedDict):
     """One finished round. A client that was left out of it is absent from `clients`.
 
@@ -92,6 +100,7 @@ class RoundEvent(TypedDict):
     loss: Amount
     elapsed_s: Amount
     group_loss: NotRequired[dict[str, Amount]]
+    gradients: NotRequired[KnownGradients]
     clients: list[ClientRound]
 
 

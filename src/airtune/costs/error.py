@@ -1,0 +1,82 @@
+"""The error of reduced and absent clients, in the fleet they belong to.
+
+Where client k does not train a part of the model, that part moves as the others' gradients say. What is lost
+is not k's gradient but its difference from theirs. Let S be the clients without the part, W_S their weight,
+g_k their gradients and G the mean over all. The update is then off by W_S/(1 − W_S)·(G − g_S), and by
+convexity its square is at most W_S/(1 − W_S)²·Σ_S w_k ‖g_k − G‖². A part that k does train, but in a model of
+another function, is off by k's share among its holders, so its square by at most Σ w_k ‖ε_k‖²/(1 − W_S). Let
+anchors, clients that train everything, have the weight A together: 1 − W_S ≥ A, and a sum over clients is an
+upper bound of the fleet's relative error:
+
+    E ≤ Σ w_k e_k(ρ_k),   e_k(ρ) = (1 − A)/A² · h_k · missed(ρ) + wrong(ρ)/A + w_k · ν_k · noisier(ρ),
+
+with h_k = ‖g_k − G‖²/‖G‖² the heterogeneity, `missed` and `wrong` the shares of the squared gradient that a
+sub-model leaves out and gets wrong, the part left out taken to be as unlike the others' as the rest. The last
+term is the variance that fewer examples add to the mean: ν_k is that of k's full batches over ‖G‖². Leaving k
+out is missed = 1. Without anchors the bound says nothing: if nobody trains a part, all of it is lost however
+alike the clients are. A path that leaves nothing out and gets nothing wrong needs none.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.costs.curves import GradientError, convex_envelope
+from airtune.planning import ErrorTable, Problem
+from airtune.planning.drop_slowest import full_round_s
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What is known of the clients' gradients, each (K,): `unlike` is h_k, `noise` is ν_k."""
+
+    unlike: Array
+    noise: Array
+
+
+def anchors(problem: Problem, least_weight: float) -> Mask:
+    """(K,) the clients that train everything: the fastest ones, until they have `least_weight` together.
+
+    Only clients whose memory holds the whole model can be anchors; there may be too few of them.
+    """
+    able = problem.prune_floor() <= 0
+    order = np.argsort(np.where(able, full_round_s(problem), np.inf), kind="stable")
+    before = np.cumsum(problem.weight[order]) - problem.weight[order]
+    chosen = np.zeros(len(order), dtype=bool)
+    chosen[order] = before < least_weight * (1 - 1e-9)
+    return chosen & able
+
+
+def in_fleet(problem: Problem, error: GradientError, known: Gradients, least_weight: float) -> Problem:
+    """`problem` with anchors that are not pruned, and every client's error as the fleet feels it.
+
+    Args:
+        error: of sub-models along the reduction path.
+        known: of the clients' gradients.
+        least_weight: A, the weight that anchors have at least.
+    """
+    held = anchors(problem, least_weight)
+    weight = float(problem.weight[held].sum())
+    if weight <= 0:
+        return problem  # nobody can stand in for anybody: each misses its own gradient
+    alone = (1 - weight) / weight**2 * known.unlike
+    noise = problem.weight * known.noise
+    wrong = error.wrong / weight
+    tables = {
+        (absent, noisy): ErrorTable(
+            *convex_envelope(error.prune, absent * error.missed + wrong + noisy * error.noisier)
+        )
+        for absent, noisy in set(zip(alone, noise, strict=True))
+    }
+    unbiased = not error.missed.any() and not error.wrong.any()
+    return replace(
+        problem,
+        prune_max=problem.prune_max if unbiased else np.where(held, 0.0, problem.prune_max),
+        errors=tuple(tables[key] for key in zip(alone, noise, strict=True)),
+        # A client left out is missed = 1, but a fleet without most of its clients is slow, not impossible.
+        drop_error=np.minimum(alone, 1.0),
+    )

@@ -1,0 +1,111 @@
+"""The error of reduced clients in a fleet: an upper bound of what really happens to the mean gradient."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airtune.costs.curves import GradientError
+from airtune.costs.error import Gradients, anchors, in_fleet
+from airtune.planning import ErrorTable, Memory, Problem, Rounds
+
+LAYERS, WIDTH = 6, 5
+# A path that gives up one layer after the other: at rate (i + 1)/LAYERS, i + 1 layers are not trained.
+RATES = np.arange(1, LAYERS + 1) / LAYERS
+UNLIKE = Gradients(np.ones(2), np.ones(2))
+ALIKE = Gradients(np.zeros(2), np.ones(2))
+
+
+def problem(weight: np.ndarray, speed: np.ndarray, **changes: object) -> Problem:
+    count = len(weight)
+    same = dict.fromkeys(("snr_hz", "fixed_bits", "payload_bits", "prune_max"), np.ones(count))
+    fields = {
+        "ids": tuple(f"c{k}" for k in range(count)),
+        "cell_ids": ("cell",),
+        "cell": np.zeros(count, int),
+        "bandwidth_hz": np.ones(1),
+        "weight": weight,
+        "fixed_s": np.zeros(count),
+        "prune_min": np.zeros(count),
+        "compute_s": 1 / speed,
+        "rounds": Rounds(10.0, 0.5, ErrorTable(np.array([0.0, 1.0]), np.array([0.0, 1.0]))),
+        **same,
+    }
+    return Problem(**fields | changes)  # type: ignore[arg-type]
+
+
+@given(st.integers(2, 7), st.integers(0, 10**6), st.floats(0.05, 1.0))
+def test_the_sum_bounds_what_the_fleet_loses(count, seed, least):
+    """Random gradients, each equally unlike the mean in all layers; random anchors and reductions."""
+    draw = np.random.default_rng(seed)
+    weight = draw.dirichlet(np.ones(count))
+    mean = draw.normal(size=(LAYERS, WIDTH))
+    apart = draw.normal(size=(count, LAYERS, WIDTH))
+    # The model takes what a layer misses to be as unlike as the rest, so that is how these are drawn.
+    apart *= (np.linalg.norm(mean, axis=1) / np.linalg.norm(apart, axis=2))[..., None]
+    apart *= draw.uniform(0, 1, (count, 1, 1))
+    gradients = mean + apart
+    mean = np.einsum("k,klw->lw", weight, gradients)
+    unlike = np.sum((gradients - mean) ** 2, axis=2) / np.sum(mean**2, axis=1)
+    energy = np.sum(mean**2, axis=1) / np.sum(mean**2)
+    # Of a client's layers, the one that is most unlike: then the bound holds for every layer.
+    heterogeneity = unlike.max(axis=1)
+    case = problem(weight, draw.uniform(1, 9, count))
+    missed = np.cumsum(energy)
+    error = GradientError(RATES, missed, np.zeros(LAYERS), np.zeros(LAYERS))
+    fleet = in_fleet(case, error, Gradients(heterogeneity, np.ones(count)), least)
+    given_up = np.where(fleet.prune_max > 0, draw.integers(0, LAYERS + 1, count), 0)
+    trains = np.arange(LAYERS) >= given_up[:, None]
+    share = weight[:, None] * trains / (weight[:, None] * trains).sum(axis=0)
+    update = np.einsum("kl,klw->lw", share, gradients)
+    really = np.sum((update - mean) ** 2) / np.sum(mean**2)
+    rates = np.concatenate([[0.0], RATES])[given_up]
+    # Points of the table that lie on its convex envelope are exact, others may be below.
+    held = weight[fleet.prune_max == 0].sum()
+    exact = (1 - held) / held**2 * heterogeneity * np.concatenate([[0.0], missed])[given_up]
+    assert really <= weight @ exact * (1 + 1e-9) + 1e-12
+    assert (fleet.error_at(rates) <= exact + 1e-9).all()
+
+
+def test_the_fastest_are_anchors():
+    case = problem(np.full(4, 0.25), np.array([1.0, 4.0, 2.0, 3.0]))
+    assert anchors(case, 0.5).tolist() == [False, True, False, True]
+    assert anchors(case, 0.51).tolist() == [False, True, True, True]
+    assert anchors(case, 1.0).all()
+    assert anchors(case, 1e-3).sum() == 1
+
+
+def test_who_does_not_hold_the_model_is_no_anchor():
+    memory = Memory(np.array([9.0, 5.0]), np.full(2, 3.0), np.full(2, 4.0))
+    case = problem(np.full(2, 0.5), np.array([1.0, 4.0]), memory=memory)
+    assert anchors(case, 0.5).tolist() == [True, False]
+    nobody = problem(
+        np.full(2, 0.5), np.ones(2), memory=Memory(np.full(2, 5.0), *np.array([[3.0] * 2, [4.0] * 2]))
+    )
+    assert in_fleet(nobody, GradientError(*np.ones((4, 1))), UNLIKE, 0.5) is nobody
+
+
+def test_data_drawn_alike_costs_nothing_but_what_is_wrong_does():
+    case = problem(np.full(2, 0.5), np.array([1.0, 4.0]))
+    error = GradientError(np.array([0.5, 1.0]), np.array([0.4, 0.9]), np.array([0.1, 0.3]), np.zeros(2))
+    alike = in_fleet(case, error, ALIKE, 0.5)
+    assert alike.error_at(np.array([1.0, 0.0])) == pytest.approx([0.3 / 0.5, 0])
+    unlike = in_fleet(case, error, UNLIKE, 0.5)
+    assert unlike.error_at(np.array([1.0, 0.0])) == pytest.approx([2 * 0.9 + 0.3 / 0.5, 0])
+    assert unlike.drop_error.tolist() == [1.0, 1.0]
+    assert alike.drop_error.tolist() == [0.0, 0.0]
+    assert unlike.prune_max.tolist() == [1.0, 0.0]
+
+
+@given(st.integers(2, 6), st.integers(0, 10**6))
+def test_fewer_examples_cost_the_variance_of_the_mean(count, seed):
+    draw = np.random.default_rng(seed)
+    weight, noise = draw.dirichlet(np.ones(count)), draw.uniform(0.1, 5, count)
+    share = np.array([0.8, 0.5, 0.2])
+    error = GradientError(1 - share, np.zeros(3), np.zeros(3), 1 / share - 1)
+    case = problem(weight, draw.uniform(1, 9, count), prune_max=np.full(count, 0.8))
+    fleet = in_fleet(case, error, Gradients(np.ones(count), noise), 0.5)
+    assert (fleet.prune_max == 0.8).all()  # everybody trains everything, so nobody has to be an anchor
+    kept = draw.choice(share, count)
+    variance = np.sum(weight**2 * noise / kept) - np.sum(weight**2 * noise)
+    assert weight @ fleet.error_at(1 - kept) == pytest.approx(variance)
