@@ -133,7 +133,7 @@ def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
 
 
 def measured_path(scenario: Scenario) -> MeasuredPath:
-    """The path of a scenario's model: from the cache, or measured now (some ten seconds for 135 M parameters)."""
+    """The path of a scenario's model: from the cache, or measured now (ten seconds or so for 135 M)."""
 
     def measure() -> MeasuredPath:
         from airtune.pruning.measure import measure_path  # torch: only when there is something to measure
