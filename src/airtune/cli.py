@@ -124,6 +124,21 @@ def run(
 
 
 @app.command()
+def profile(
+    model: Annotated[str, typer.Option(help="Model to train.")] = "smollm2-135m",
+    out: Annotated[Path, typer.Option(help="File to write; its name names the device.")] = Path(
+        "device.yaml"
+    ),
+) -> None:
+    """Measure how fast this machine trains, as a device for scenarios: `device: device.yaml`."""
+    from airtune.device_profile import profile_device
+
+    chosen = profile_device(model, out, print)
+    rate, error = chosen.throughput / 1e9, chosen.measured["error"]
+    print(f"wrote {out}: {rate:.4g} GFLOP/s, off a step's time by {error:.0%}; in a scenario: device: {out}")
+
+
+@app.command()
 def report(directory: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]) -> None:
     """Write report.html anew, of a finished run or of one that is still going on."""
     from airtune.results.report import write_report

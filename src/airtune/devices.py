@@ -1,11 +1,12 @@
 """A small catalogue of devices: how fast each one trains and how much memory it has, with sources.
 
-`flops_per_s` is *sustained in LoRA training*, not the peak of a data sheet. Two entries are measured
+`flops_per_s` is *sustained in LoRA training*, not the peak of a data sheet. Some entries are measured
 training runs; the others are data-sheet peaks times the utilisation that the measured Jetson Nano
 reached (`UTILISATION`), so the figures are comparable with one another but no promise for a device.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 # A LoRA step of Gemma-3-270M (100 M parameters in the blocks, 168 M in the tied LM head) on 8 x 64
 # tokens is 4 * 268e6 * 512 = 5.5e11 FLOP. EdgeFlowerTune's lab notes give 11.4 to 14.1 s for it on a
@@ -16,11 +17,16 @@ GIB = 2.0**30
 
 @dataclass(frozen=True)
 class Device:
-    """One class of device. `flops_per_s` in FLOP/s sustained in training, `memory_bytes` in bytes."""
+    """One class of device. `flops_per_s` in FLOP/s sustained in training, `memory_bytes` in bytes.
+
+    `basis` says where the speed comes from: a training run that was measured, a data sheet it was derived
+    from, or what a scenario states; `source` says which.
+    """
 
     name: str
     flops_per_s: float
     memory_bytes: float
+    basis: Literal["measured", "derived", "stated"]
     source: str
 
 
@@ -31,37 +37,43 @@ CATALOGUE: dict[str, Device] = {
             "phone-778g",
             3.2e9,
             6 * GIB,
+            "measured",
             "EdgeFlowerTune: 170 s for 5.5e11 FLOP on a Snapdragon 778G, an unoptimised CPU path (a floor)",
         ),
         Device(
             "jetson-nano",
             43e9,
             4 * GIB,
+            "measured",
             "EdgeFlowerTune: 11.4 to 14.1 s for 5.5e11 FLOP on a Jetson Nano 4 GB, fp32",
         ),
         Device(
             "jetson-tx2",
             UTILISATION * 665e9,
             8 * GIB,
+            "derived",
             "NVIDIA data sheet: 256 Pascal cores at 1.30 GHz, 665 GFLOP/s fp32, times UTILISATION",
         ),
         Device(
             "jetson-orin-nano",
             UTILISATION * 1280e9,
             8 * GIB,
+            "derived",
             "NVIDIA data sheet: 1024 Ampere cores at 625 MHz, 1.28 TFLOP/s fp32, times UTILISATION",
         ),
         Device(
             "jetson-agx-orin",
             UTILISATION * 5325e9,
             32 * GIB,
+            "derived",
             "NVIDIA data sheet: 2048 Ampere cores at 1.3 GHz, 5.33 TFLOP/s fp32, times UTILISATION",
         ),
         Device(
             "laptop-2-core",
             190e9,
             16 * GIB,
-            "measured: SmolLM2-135M, LoRA in bf16, 4 x 256 tokens in 2.9 s on 2 AVX-512 cores",
+            "measured",
+            "SmolLM2-135M, LoRA in bf16, 4 x 256 tokens in 2.9 s on 2 AVX-512 cores",
         ),
     )
 }

@@ -120,7 +120,7 @@ class ClientGroup(_Part):
         if not isinstance(device, dict | CustomDevice) and (
             not isinstance(device, str) or device not in CATALOGUE
         ):
-            raise ValueError(f"one of {', '.join(CATALOGUE)}, or name, throughput and memory")
+            raise ValueError(f"one of {', '.join(CATALOGUE)}, a profile.yaml, or name, throughput and memory")
         return device
 
     @field_validator("distance", mode="before")
@@ -341,7 +341,7 @@ class Scenario(_Part):
 def _device(chosen: str | CustomDevice) -> Device:
     if isinstance(chosen, str):
         return CATALOGUE[chosen]
-    return Device(chosen.name, chosen.throughput, chosen.memory, "scenario")
+    return Device(chosen.name, chosen.throughput, chosen.memory, "stated", "scenario")
 
 
 def known_method(method: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from airtune.device_profile import read_device
 from airtune.errors import InputError, words
 from airtune.misfits import first_error, shown
 from airtune.plain_yaml import read_plain_yaml
@@ -46,6 +47,7 @@ def parse_scenario(text: str, file: str = "scenario", folder: Path = Path(), **c
     task_changes = {key: value for key, value in task_changes.items() if value is not None}
     if task_changes and isinstance(fields.setdefault("task", {}), dict):
         fields["task"] = fields["task"] | task_changes
+    _read_devices(fields.get("clients"), file, folder)
     try:
         scenario = Scenario.model_validate(fields)
     except ValidationError as error:
@@ -58,6 +60,14 @@ def parse_scenario(text: str, file: str = "scenario", folder: Path = Path(), **c
     if os.sep in scenario.model.name and os.path.isdir(model):
         changed["model"] = scenario.model.model_copy(update={"name": model})
     return scenario.model_copy(update=changed)
+
+
+def _read_devices(clients: Any, file: str, folder: Path) -> None:
+    """Put what a device profile says where a group of clients names its file."""
+    for number, group in enumerate(clients if isinstance(clients, list) else []):
+        device = group.get("device") if isinstance(group, dict) else None
+        if isinstance(device, str) and device.endswith(".yaml"):
+            group["device"] = read_device(Path(_place(file, f"clients.{number}.device", folder, device)))
 
 
 def _place(file: str, field: str, folder: Path, name: str) -> str:
