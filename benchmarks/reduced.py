@@ -1,0 +1,225 @@
+"""Is a reduced client worth having? Six clients, three of them slow, after equal rounds; resumable.
+
+    python benchmarks/reduced.py gsm8k --data FOLDER --out runs/reduced full:0 out:0 depth@0.6:0 examples@0.6:0
+    python benchmarks/reduced.py yahoo --data FOLDER --out runs/reduced full:0 out:0 depth@0.6+momentum=0.5:0
+
+A variant is what the slow clients do, and its seed: all in full (`full`), nothing (`out`), or a reduction at
+a share of the full step's cost (`depth@0.6`), with options: `damped` (a layer moves by the share of those who
+trained it), `momentum=B` (of the server), `rate=F` and `weight=F` (factors of the slow clients' learning rate
+and weight). GSM8K is drawn alike for all; of Yahoo! Answers the slow clients alone hold topics 6 to 10.
+
+One JSON object a round goes to standard output and to OUT/rounds.jsonl; the losses of every test item, for
+paired comparisons, to OUT/items/. With `--table`, prints a CSV of all that is there: the last round's loss
+and its difference to `full` and to `out` on the same items, with 95 % intervals over items.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from airtune.costs.count import Workload, step_flops
+from airtune.costs.shapes import ModelShape
+from airtune.learning.evaluation import Evaluation, evaluate
+from airtune.learning.local_data import round_batches, test_set
+from airtune.learning.models import load_base
+from airtune.learning.training import train
+from airtune.pruning.adapters import Adapter, average_over_holders, initial_adapter, slice_adapter
+from airtune.pruning.measured import measured_path
+from airtune.pruning.path import Reduction, ReductionPath
+from airtune.pruning.submodel import build_submodel, load_adapter, model_shape, read_adapter
+from airtune.randomness import generator
+from airtune.scenario import Scenario
+from airtune.scenario_file import load_scenario
+
+SLOW, CLIENTS = range(3), range(6)
+BOOTSTRAPS = 2000
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the slow clients do: `reduction` at a `cost`, with `options`."""
+
+    name: str
+    reduction: str
+    cost: float
+    options: dict[str, float]
+    seed: int
+
+    @staticmethod
+    def parse(text: str) -> "Variant":
+        name, seed = text.rsplit(":", 1)
+        reduction, *options = name.split("+")
+        kind, _, cost = reduction.partition("@")
+        pairs = (option.partition("=") for option in options)
+        return Variant(
+            name, kind, float(cost or 1), {key: float(value or 1) for key, _, value in pairs}, int(seed)
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("task", choices=["gsm8k", "yahoo"])
+    parser.add_argument("variants", nargs="*", type=Variant.parse)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--table", action="store_true")
+    chosen = parser.parse_args()
+    folder = chosen.out / chosen.task
+    for variant in chosen.variants:
+        scenario = load_scenario(Path(__file__).parent / "reduced" / f"{chosen.task}.yaml", data=chosen.data)
+        play(scenario.model_copy(update={"seed": variant.seed}), variant, folder)
+    if chosen.table:
+        print_table(folder)
+
+
+def play(scenario: Scenario, variant: Variant, folder: Path) -> None:
+    """All rounds of one variant that are not on file yet."""
+    state, items = folder / "state", folder / "items"
+    for each in (state, items):
+        each.mkdir(parents=True, exist_ok=True)
+    label = f"{variant.name}-{variant.seed}"
+    done = max((int(file.stem.rsplit("-", 1)[1]) for file in state.glob(f"{label}-*.npz")), default=0)
+    base = load_base(scenario.model.name, scenario.model.dtype)
+    full = model_shape(base.model, scenario.lora)
+    adapter, momentum = initial_adapter(full, variant.seed), dict.fromkeys((), np.zeros(0))
+    if done:
+        with np.load(state / f"{label}-{done}.npz") as stored:
+            adapter = {name: stored[f"a/{name}"] for name in adapter}
+            momentum = {name: stored[f"m/{name}"] for name in adapter}
+    small = reduction_at(scenario, variant, full)
+    judge = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
+    examples, labels = test_set(scenario)
+    for number in range(done + 1, scenario.rounds + 1):
+        merged = one_round(scenario, variant, small, full, adapter, number)
+        step = {name: merged[name] - adapter[name] for name in adapter}
+        if beta := variant.options.get("momentum"):
+            step = {name: beta * momentum[name] + step[name] if momentum else step[name] for name in step}
+        momentum = step
+        adapter = {name: (adapter[name] + step[name]).astype(np.float32) for name in adapter}
+        load_adapter(judge, adapter)
+        found = evaluate(judge, examples, base.tokenizer.pad_token_id)
+        np.savez(
+            items / f"{label}-{number}.npz", loss=found.loss, tokens=found.tokens, labels=np.array(labels)
+        )
+        np.savez(
+            state / f"{label}-{number}.npz",
+            **{f"a/{name}": matrix for name, matrix in adapter.items()},
+            **{f"m/{name}": matrix for name, matrix in momentum.items()},
+        )
+        (state / f"{label}-{number - 1}.npz").unlink(missing_ok=True)
+        row = {
+            "variant": variant.name,
+            "seed": variant.seed,
+            "round": number,
+            **losses(found, np.array(labels)),
+        }
+        line = json.dumps(row)
+        print(line, flush=True)
+        with (folder / "rounds.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+
+def reduction_at(scenario: Scenario, variant: Variant, full: ModelShape) -> Reduction | None:
+    """The largest sub-model that costs no more than the variant says (within 1 %); None for `out`."""
+    if variant.reduction == "out":
+        return None
+    if variant.reduction == "full":
+        return Reduction.none(full)
+    measured = measured_path(scenario.model_copy(update={"reduction": variant.reduction}))
+    for prune in measured.path.prune:
+        reduction = measured.path.reduction(float(prune))
+        if step_cost(measured.path, reduction, measured.work) <= variant.cost + 0.01:
+            return reduction
+    raise SystemExit(f"{variant.name}: the smallest sub-model costs more")
+
+
+def step_cost(path: ReductionPath, reduction: Reduction, work: Workload) -> float:
+    """FLOPs of a step over those of a full one."""
+    step = step_flops(reduction.shape(path.full), work.fewer(reduction.examples))
+    return step / step_flops(path.full, work)
+
+
+def one_round(
+    scenario: Scenario,
+    variant: Variant,
+    small: Reduction | None,
+    full: ModelShape,
+    adapter: Adapter,
+    number: int,
+) -> Adapter:
+    """Train everybody who takes part and merge."""
+    base = load_base(scenario.model.name, scenario.model.dtype)
+    options, training = variant.options, scenario.training
+    holders: list[tuple[float, Reduction, Adapter]] = []
+    for client in CLIENTS:
+        reduction = small if client in SLOW else Reduction.none(full)
+        if reduction is None:
+            continue
+        submodel: nn.Module = build_submodel(base.model, full, reduction, scenario.lora)
+        load_adapter(submodel, slice_adapter(adapter, full, reduction))
+        batches = round_batches(scenario, client, number, training.steps, reduction.examples)
+        rate = training.learning_rate * (options.get("rate", 1.0) if client in SLOW else 1.0)
+        train(submodel, batches, rate)
+        weight = options.get("weight", 1.0) if client in SLOW else 1.0
+        holders.append((weight, reduction, read_adapter(submodel)))
+    merged = average_over_holders(adapter, full, holders)
+    if "damped" in options:
+        everybody = sum(weight for weight, _, _ in holders)
+        for name, layer, _, _ in full.adapter_shapes():
+            held = sum(weight for weight, reduction, _ in holders if layer >= reduction.first_trained)
+            merged[name] = adapter[name] + np.float32(held / everybody) * (merged[name] - adapter[name])
+    return merged
+
+
+def slow_items(labels: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+    """Test items like the slow clients' own text."""
+    return np.isin(labels, ["6", "7", "8", "9", "10"])
+
+
+def losses(found: Evaluation, labels: npt.NDArray[np.str_]) -> dict[str, float]:
+    row = {"loss": found.mean()}
+    slow = slow_items(labels)
+    if slow.any():
+        row |= {"slow_loss": found.mean(slow), "fast_loss": found.mean(~slow)}
+    return {key: round(value, 4) for key, value in row.items()}
+
+
+def print_table(folder: Path) -> None:
+    """The last round of every variant, against `full` and `out` of the same seed."""
+    print("task,variant,seed,round,items,part,loss,minus_full,low,high,minus_out,low,high")
+    last: dict[tuple[str, int], tuple[int, Path]] = {}
+    for file in (folder / "items").glob("*.npz"):
+        name, seed, number = file.stem.rsplit("-", 2)
+        last[name, int(seed)] = max(last.get((name, int(seed)), (0, file)), (int(number), file))
+    for (name, seed), (number, file) in sorted(last.items(), key=lambda item: (item[0][1], item[0][0])):
+        own = np.load(file)
+        parts = {"all": np.ones(len(own["loss"]), bool)}
+        if slow_items(own["labels"]).any():
+            parts |= {"slow": slow_items(own["labels"])}
+        for part, chosen in parts.items():
+            columns: list[Any] = [folder.name, name, seed, number, int(chosen.sum()), part]
+            columns.append(round(float(own["loss"][chosen].sum() / own["tokens"][chosen].sum()), 4))
+            for other in ("full", "out"):
+                reference = folder / "items" / f"{other}-{seed}-{number}.npz"
+                columns += difference(own, np.load(reference), chosen) if reference.exists() else [""] * 3
+            print(",".join(map(str, columns)))
+
+
+def difference(own: Any, other: Any, chosen: npt.NDArray[np.bool_]) -> list[float]:
+    """Difference of the mean loss a token, and its 95 % interval over items drawn anew."""
+    apart = (own["loss"] - other["loss"])[chosen]
+    tokens = own["tokens"][chosen]
+    draws = generator(0, "bootstrap").integers(0, len(apart), (BOOTSTRAPS, len(apart)))
+    means = apart[draws].sum(axis=1) / tokens[draws].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return [round(float(value), 4) for value in (apart.sum() / tokens.sum(), low, high)]
+
+
+if __name__ == "__main__":
+    main()
