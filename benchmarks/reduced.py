@@ -1,7 +1,7 @@
 """Is a reduced client worth having? Six clients, three of them slow, after equal rounds; resumable.
 
-    python benchmarks/reduced.py gsm8k --data FOLDER --out runs/reduced full:0 out:0 depth@0.6:0 examples@0.6:0
-    python benchmarks/reduced.py yahoo --data FOLDER --out runs/reduced full:0 out:0 depth@0.6+momentum=0.5:0
+    python benchmarks/reduced.py gsm8k --data FOLDER --out runs/reduced full:0 out:0 depth@0.6:0
+    python benchmarks/reduced.py yahoo --data FOLDER --out runs/reduced examples@0.6:0 depth@0.6+damped:0
 
 A variant is what the slow clients do, and its seed: all in full (`full`), nothing (`out`), or a reduction at
 a share of the full step's cost (`depth@0.6`), with options: `damped` (a layer moves by the share of those who
@@ -87,39 +87,30 @@ def play(scenario: Scenario, variant: Variant, folder: Path) -> None:
     done = max((int(file.stem.rsplit("-", 1)[1]) for file in state.glob(f"{label}-*.npz")), default=0)
     base = load_base(scenario.model.name, scenario.model.dtype)
     full = model_shape(base.model, scenario.lora)
-    adapter, momentum = initial_adapter(full, variant.seed), dict.fromkeys((), np.zeros(0))
+    adapter: Adapter = initial_adapter(full, variant.seed)
+    momentum: Adapter = {name: np.zeros_like(matrix) for name, matrix in adapter.items()}
     if done:
         with np.load(state / f"{label}-{done}.npz") as stored:
-            adapter = {name: stored[f"a/{name}"] for name in adapter}
-            momentum = {name: stored[f"m/{name}"] for name in adapter}
+            adapter, momentum = ({name: stored[f"{part}/{name}"] for name in adapter} for part in "am")
     small = reduction_at(scenario, variant, full)
     judge = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
     examples, labels = test_set(scenario)
     for number in range(done + 1, scenario.rounds + 1):
         merged = one_round(scenario, variant, small, full, adapter, number)
-        step = {name: merged[name] - adapter[name] for name in adapter}
-        if beta := variant.options.get("momentum"):
-            step = {name: beta * momentum[name] + step[name] if momentum else step[name] for name in step}
-        momentum = step
-        adapter = {name: (adapter[name] + step[name]).astype(np.float32) for name in adapter}
+        beta = np.float32(variant.options.get("momentum", 0.0))
+        momentum = {name: beta * momentum[name] + merged[name] - adapter[name] for name in adapter}
+        adapter = {name: adapter[name] + momentum[name] for name in adapter}
         load_adapter(judge, adapter)
         found = evaluate(judge, examples, base.tokenizer.pad_token_id)
-        np.savez(
-            items / f"{label}-{number}.npz", loss=found.loss, tokens=found.tokens, labels=np.array(labels)
-        )
-        np.savez(
-            state / f"{label}-{number}.npz",
-            **{f"a/{name}": matrix for name, matrix in adapter.items()},
-            **{f"m/{name}": matrix for name, matrix in momentum.items()},
-        )
-        (state / f"{label}-{number - 1}.npz").unlink(missing_ok=True)
-        row = {
-            "variant": variant.name,
-            "seed": variant.seed,
-            "round": number,
-            **losses(found, np.array(labels)),
+        of_item = np.array(labels)
+        np.savez(items / f"{label}-{number}.npz", loss=found.loss, tokens=found.tokens, labels=of_item)
+        both: dict[str, Any] = {
+            f"{part}/{name}": held[name] for part, held in (("a", adapter), ("m", momentum)) for name in held
         }
-        line = json.dumps(row)
+        np.savez(state / f"{label}-{number}.npz", **both)
+        (state / f"{label}-{number - 1}.npz").unlink(missing_ok=True)
+        row = {"variant": variant.name, "seed": variant.seed, "round": number}
+        line = json.dumps(row | losses(found, of_item))
         print(line, flush=True)
         with (folder / "rounds.jsonl").open("a") as file:
             file.write(line + "\n")
@@ -197,16 +188,16 @@ def print_table(folder: Path) -> None:
     for file in (folder / "items").glob("*.npz"):
         name, seed, number = file.stem.rsplit("-", 2)
         last[name, int(seed)] = max(last.get((name, int(seed)), (0, file)), (int(number), file))
-    for (name, seed), (number, file) in sorted(last.items(), key=lambda item: (item[0][1], item[0][0])):
+    for (variant, of_seed), (number, file) in sorted(last.items()):
         own = np.load(file)
         parts = {"all": np.ones(len(own["loss"]), bool)}
         if slow_items(own["labels"]).any():
             parts |= {"slow": slow_items(own["labels"])}
         for part, chosen in parts.items():
-            columns: list[Any] = [folder.name, name, seed, number, int(chosen.sum()), part]
+            columns: list[Any] = [folder.name, variant, of_seed, number, int(chosen.sum()), part]
             columns.append(round(float(own["loss"][chosen].sum() / own["tokens"][chosen].sum()), 4))
             for other in ("full", "out"):
-                reference = folder / "items" / f"{other}-{seed}-{number}.npz"
+                reference = folder / "items" / f"{other}-{of_seed}-{number}.npz"
                 columns += difference(own, np.load(reference), chosen) if reference.exists() else [""] * 3
             print(",".join(map(str, columns)))
 
