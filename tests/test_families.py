@@ -241,9 +241,13 @@ def test_peft_loads_what_was_saved(base: nn.Module, tmp_path: Path) -> None:
     assert not torch.allclose(plain, ours(input_ids=tokens).logits, atol=1e-2)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("lora", BOTH)
 @pytest.mark.parametrize("first_trained", [0, 2])
-def test_costs_are_those_torch_has(base: nn.Module, lora: Lora, first_trained: int) -> None:
+def test_costs_are_those_torch_has(
+    base: nn.Module, lora: Lora, first_trained: int, dtype: torch.dtype
+) -> None:
+    base = copy.deepcopy(base).to(dtype)
     full = model_shape(base, lora)
     reduction, adapter = random_reduction(full, 6, first_trained), random_adapter(full, 7)
     model, shape = submodel(base, full, reduction, adapter), reduction.shape(full)
@@ -264,8 +268,8 @@ def test_costs_are_those_torch_has(base: nn.Module, lora: Lora, first_trained: i
     assert step_flops(shape, work) == pytest.approx(counter.get_total_flops(), rel=5e-3)
     parameters = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
     optimiser = sum(tensor.numel() * 12 for tensor in model.parameters() if tensor.requires_grad)
-    logits = 4 * ROWS * LABELS * full.vocabulary
-    counted = memory_bytes(shape, work, 4)
+    logits = (4 if dtype == torch.float32 else 6) * ROWS * LABELS * full.vocabulary  # they come and go
+    counted = memory_bytes(shape, work, dtype.itemsize)
     assert counted == pytest.approx(sum(kept.values()) + parameters + optimiser + logits, rel=0.05)
 
 
@@ -329,7 +333,7 @@ def layers_of_different_sizes() -> nn.Module:
         ),
         (mixture_of_experts, r"without a dense layer model.layers\[0\].mlp.gate_proj"),
         (cross_attention, r"with transformer.h\[0\].crossattention"),
-        (layers_of_different_sizes, r"with model.layers\[2\].mlp.up_proj not 48 wide and 80 out"),
+        (layers_of_different_sizes, r"with model.layers\[2\].mlp.up_proj not of 48 x 80"),
     ],
 )
 def test_what_is_not_understood_is_named(make, complaint: str) -> None:

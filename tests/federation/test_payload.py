@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from airtune import AirtuneError, Scenario, run
 from airtune.costs.count import download_bytes, upload_bytes
+from airtune.costs.error import Gradients
 from airtune.federation.client_app import app as client_app
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.round import nodes_by_client, play_round
@@ -18,6 +19,8 @@ from airtune.pruning.adapters import initial_adapter
 from airtune.pruning.measured import measured_path
 from airtune.results.events import read_events
 from airtune.scenario_file import dump_scenario
+
+NOTHING_KNOWN = Gradients(np.ones(4), np.ones(4))  # of the clients' gradients
 
 
 def changed(scenario: Scenario, **changes: object) -> Scenario:
@@ -96,7 +99,7 @@ def test_a_wrong_payload_is_blamed_on_its_client(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = r"^round 1: client slow-0: an update whose matrix model\S+ has a scale that is negative or not"
     with pytest.raises(AirtuneError, match=expected):
-        play_round(grid, nodes, setting, adapter, 1, lambda client, loss: None)
+        play_round(grid, nodes, setting, adapter, NOTHING_KNOWN, 1, lambda client, loss: None)
 
 
 def test_a_client_that_sends_another_format_is_refused(tiny):
@@ -107,4 +110,4 @@ def test_a_client_that_sends_another_format_is_refused(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = "^round 1: client slow-0: an update without a matrix .* in uint8"
     with pytest.raises(AirtuneError, match=expected):
-        play_round(grid, nodes, setting, adapter, 1, lambda client, loss: None)
+        play_round(grid, nodes, setting, adapter, NOTHING_KNOWN, 1, lambda client, loss: None)

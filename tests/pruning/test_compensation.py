@@ -38,7 +38,7 @@ def some_reduction(full: ModelShape, mean: MeanInputs | None) -> Reduction:
     neurons[0] = True
     groups = np.ones((full.layers, int(full.kv_groups[0])), dtype=bool)
     groups[2, 0] = groups[3, 1] = False
-    return Reduction(neurons, groups, 0, mean)
+    return Reduction(neurons, groups, 0, mean=mean)
 
 
 def model_with(base: nn.Module, full: ModelShape, reduction: Reduction) -> nn.Module:
@@ -116,7 +116,7 @@ def test_a_bias_that_was_there_stays() -> None:
     dense.bias.data = torch.linspace(-1, 1, 16)
     full = model_shape(model, LORA)
     mean = some_mean(full)
-    reduction = Reduction(np.arange(12)[None] < 5, np.ones((1, 2), bool), 0, mean)
+    reduction = Reduction(np.arange(12)[None] < 5, np.ones((1, 2), bool), 0, mean=mean)
     found = build_submodel(model, full, reduction, LORA).model.layers[0].mlp.down_proj.base_layer.bias
     expected = dense.bias.numpy() + dense.weight.numpy()[:, 5:] @ mean.neurons[0, 5:]
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)

@@ -66,7 +66,7 @@ def _complaints(blocks: nn.ModuleList, layout: Layout) -> Iterator[str]:
         for projection in layout.projections:
             inputs, outputs = widths[projection.reads], sum(widths[units] for units in projection.writes)
             if sizes[projection.path] != (inputs, outputs):
-                yield f"with {at}.{projection.path} not {inputs} wide and {outputs} out"
+                yield f"with {at}.{projection.path} not of {inputs} x {outputs}"
         yield from _attention_complaints(modules, widths, layout, at)
         yield from _other_complaints(block, modules, widths, layout, at)
 
@@ -77,10 +77,11 @@ def _attention_complaints(
     """Heads that do not divide queries and values, or queries, keys and values fused in another way."""
     path = layout.reading("queries").path.rpartition(".")[0]
     head_dim = getattr(modules[path], "head_dim", None)
-    if not head_dim or widths["values"] % head_dim or widths["queries"] % widths["values"]:
+    values, queries = widths["values"], widths["queries"]
+    if not head_dim or values < head_dim or values % head_dim or queries % values:
         yield f"with {at}.{path} whose heads are not understood"
     fused = any(len(projection.writes) > 1 for projection in layout.projections)
-    if fused and getattr(modules[path], "split_size", None) != widths["queries"]:
+    if fused and getattr(modules[path], "split_size", None) != queries:
         yield f"with {at}.{path} whose queries, keys and values are not of one size"
 
 

@@ -91,10 +91,9 @@ class RmsNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         normal, inverse, weight = ctx.saved_tensors
-        scaled = gradient * weight
-        wide = normal.to(inverse.dtype)
-        along = torch.linalg.vecdot(scaled.to(inverse.dtype), wide)[..., None] / normal.shape[-1]
-        return wide.mul(along).neg_().add_(scaled).mul_(inverse).to(gradient.dtype), None, None
+        scaled, wide = (gradient * weight).to(inverse.dtype), normal.to(inverse.dtype)
+        along = torch.linalg.vecdot(scaled, wide)[..., None] / normal.shape[-1]
+        return scaled.addcmul_(wide, along, value=-1).mul_(inverse).to(gradient.dtype), None, None
 
 
 class GatedActivation(torch.autograd.Function):

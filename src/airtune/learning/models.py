@@ -55,7 +55,7 @@ def load_base(name: str, dtype: str = "auto") -> BaseModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         try:
-            # Eager attention is the fastest in bfloat16 at a few hundred tokens on a CPU.
+            # Sub-models get an attention of our own in place of this one, wherever it is plain.
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=getattr(torch, dtype),

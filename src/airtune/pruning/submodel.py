@@ -147,7 +147,7 @@ def read_gradient(submodel: nn.Module) -> Adapter:
 
 
 def _adapter_modules(submodel: nn.Module) -> dict[str, nn.Module]:
-    """The adapter layers by the name `costs.shapes.adapter_name` gives their weight."""
+    """The adapter layers by the name `ModelShape.adapter_shapes` gives their weight."""
     return {
         name.replace(".default", "") + ".weight": module
         for name, module in submodel.named_modules()

@@ -33,11 +33,19 @@ def recomputed(base, with_adapter, full, adapter, batches):
     return model, inputs, weights
 
 
+def weights_of_neuron(full):
+    return 3 * full.hidden
+
+
+def weights_of_group(full):
+    return (2 * full.heads_per_group + 2) * full.head_dim * full.hidden
+
+
 def by_group(full, columns):
     return columns.reshape(int(full.kv_groups[0]), -1)
 
 
-def test_wanda_is_weights_times_the_norm_of_their_inputs(recomputed, full, batches):
+def test_wanda_is_weights_times_the_norm_of_their_inputs_relative_to_the_layer(recomputed, full, batches):
     model, inputs, weights = recomputed
     found = CRITERIA["wanda"](model, full, batches, 0)
     for layer in range(full.layers):
@@ -48,17 +56,17 @@ def test_wanda_is_weights_times_the_norm_of_their_inputs(recomputed, full, batch
             )
             for name in ("o_proj", "down_proj")
         }
-        np.testing.assert_allclose(found.neurons[layer], columns["down_proj"], rtol=1e-4)
+        groups = by_group(full, columns["o_proj"]).sum(axis=1)
+        neurons = columns["down_proj"] / columns["down_proj"].mean() * weights_of_neuron(full)
+        np.testing.assert_allclose(found.neurons[layer], neurons, rtol=1e-4)
         np.testing.assert_allclose(
-            found.groups[layer], by_group(full, columns["o_proj"]).sum(axis=1), rtol=1e-4
+            found.groups[layer], groups / groups.mean() * weights_of_group(full), rtol=1e-4
         )
 
 
 def test_flap_is_the_standardised_fluctuation(recomputed, full, batches):
     model, inputs, weights = recomputed
     found = CRITERIA["flap"](model, full, batches, 0)
-    weights_of_neuron = 3 * full.hidden
-    weights_of_group = (2 * full.heads_per_group + 2) * full.head_dim * full.hidden
     for layer in range(full.layers):
         columns = {
             name: inputs[name, layer].var(axis=0) * (weights[name, layer] ** 2).sum(axis=0)
@@ -66,10 +74,10 @@ def test_flap_is_the_standardised_fluctuation(recomputed, full, batches):
         }
         standard = {name: (one - one.mean()) / one.std() for name, one in columns.items()}
         np.testing.assert_allclose(
-            found.neurons[layer] / weights_of_neuron, standard["down_proj"], rtol=1e-3, atol=1e-4
+            found.neurons[layer] / weights_of_neuron(full), standard["down_proj"], rtol=1e-3, atol=1e-4
         )
         np.testing.assert_allclose(
-            found.groups[layer] / weights_of_group,
+            found.groups[layer] / weights_of_group(full),
             by_group(full, standard["o_proj"]).mean(axis=1),
             rtol=1e-3,
             atol=1e-4,
