@@ -186,8 +186,9 @@ def print_table(folder: Path) -> None:
     print("task,variant,seed,round,items,part,loss,minus_full,low,high,minus_out,low,high")
     last: dict[tuple[str, int], tuple[int, Path]] = {}
     for file in (folder / "items").glob("*.npz"):
-        name, seed, number = file.stem.rsplit("-", 2)
-        last[name, int(seed)] = max(last.get((name, int(seed)), (0, file)), (int(number), file))
+        name, seed, played = file.stem.rsplit("-", 2)
+        key, this = (name, int(seed)), (int(played), file)
+        last[key] = max(last.get(key, this), this)
     for (variant, of_seed), (number, file) in sorted(last.items()):
         own = np.load(file)
         parts = {"all": np.ones(len(own["loss"]), bool)}

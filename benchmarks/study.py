@@ -19,19 +19,18 @@ from airtune.scenario_file import dump_scenario, parse_scenario
 
 # method, reduction, largest pruning rate, exponent of an assumed error (None: measured)
 RUNS: list[tuple[str, str, float, float | None]] = [
-    ("fedit", "depth", 0.7, None),
-    ("bandwidth-only", "depth", 0.7, None),
-    ("drop-slowest", "depth", 0.7, None),
-    ("joint", "depth", 0.5, None),
+    ("fedit", "examples", 0.7, None),
+    ("bandwidth-only", "examples", 0.7, None),
+    ("drop-slowest", "examples", 0.7, None),
+    ("joint", "examples", 0.7, None),
+    ("joint", "examples", 0.9, None),
+    ("jcpba", "examples", 0.7, None),
+    ("pruning-only", "examples", 0.7, None),
     ("joint", "depth", 0.7, None),
-    ("joint", "depth", 0.9, None),
-    ("jcpba", "depth", 0.9, None),
-    ("joint", "width", 0.9, None),
-    ("jcpba", "width", 0.9, None),
-    ("joint", "width", 0.9, 2.0),
-    ("joint", "mixed", 0.9, None),
-    ("jcpba", "mixed", 0.9, None),
-    ("pruning-only", "mixed", 0.9, None),
+    ("jcpba", "depth", 0.7, None),
+    ("joint", "mixed", 0.7, None),
+    ("joint", "width", 0.7, None),
+    ("jcpba", "width", 0.7, None),
 ]
 COLUMNS = ("method", "reduction", "prune_max", "exponent", "seed", "round", "clock_s", "round_s")
 COLUMNS += ("planned_s", "loss", "slow_loss", "bytes_up", "bytes_down", "flops", "elapsed_s")

@@ -270,7 +270,7 @@ class Scenario(_Part):
     name: Name = "scenario"
     seed: Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)] = 0
     method: Annotated[str, AfterValidator(lambda name: known_method(name))] = "joint"
-    reduction: Literal["examples", "depth", "mixed", "width"] = "depth"
+    reduction: Literal["examples", "depth", "mixed", "width"] = "examples"
     criterion: Literal[CRITERIA] = "taylor"  # type: ignore[valid-type]
     prune_max: Share = 0.7
     rounds: Count = 6

@@ -62,11 +62,15 @@ def measure_path(
         importance = score_units(scenario, base.model, full, short[: max(1, SCORED_EXAMPLES // size)])
     path = build_path(full, importance, scenario.reduction, work)
 
-    rates = np.unique([path.snapped(prune) for prune in points])
+    exact = scenario.reduction == "examples"  # all is trained, and right: only noise grows, as is known
+    rates = path.prune[1:] if exact else np.unique([path.snapped(prune) for prune in points])
     if not rates.any():  # nothing can be given up, and the planner will not ask for it
         return MeasuredPath(path, work, largest, weight_bytes, GradientError(*np.ones((4, 1))))
     reductions = [path.reduction(rate) for rate in rates]
-    errors = gradient_errors(scenario, base.model, full, reductions, short[: max(1, examples // size)])
+    errors = [(0.0, 0.0)] * len(rates)
+    if not exact:
+        few = short[: max(1, examples // size)]
+        errors = gradient_errors(scenario, base.model, full, reductions, few)
     missed, wrong = np.array(errors).T
     # The variance of a mean falls with the number of examples.
     noisier = np.array([1 / reduction.examples - 1 for reduction in reductions])

@@ -23,7 +23,7 @@ from airtune.files import put_in_place
 from airtune.pruning.path import MeanInputs, ReductionPath
 from airtune.scenario import Payload, Scenario
 
-FORMAT = 15  # counts up whenever what is measured, or how, changes
+FORMAT = 16  # counts up whenever what is measured, or how, changes
 CURVE_POINTS = 11
 NO_MEAN = MeanInputs(np.zeros(0, np.float32), np.zeros(0, np.float32))  # in files
 SIZES = ("hidden", "vocabulary", "embeddings", "head_dim", "heads_per_group", "rank", "positions", "norms")
