@@ -1,6 +1,6 @@
 """What a training step costs: our kernels against PEFT with transformers' Trainer, and sub-models.
 
-    python benchmarks/training.py >> training.jsonl       # 6 minutes on two cores
+    python benchmarks/training.py >> training.jsonl       # 8 minutes on two cores
 
 SmolLM2-135M learns problems of gsm_symbolic from the same batches, each padded to its longest row, and
 from the same adapter, whatever the variant. Every measurement is a process of its own; variants take
