@@ -34,7 +34,8 @@ def main() -> None:
         full = step_flops(path.full, work)
         total = measured.error.missed + measured.error.wrong
         for prune, error in zip(measured.error.prune, total, strict=True):
-            cost = step_flops(path.reduction(float(prune)).shape(path.full), work) / full
+            reduced = path.reduction(float(prune))
+            cost = step_flops(reduced.shape(path.full), work.fewer(reduced.examples)) / full
             row = (scenario.name, reduction, chosen.examples, *np.round((prune, error, cost), 4))
             print(",".join(map(str, row)), flush=True)
 

@@ -44,6 +44,10 @@ def profile_device(model: str, file: Path, tell: Callable[[str], None]) -> Devic
         size = f"{ROWS} x {step.length} tokens, pruned {step.prune:.2f}"
         tell(f"{size}: {step.seconds:.3f} s a step, {rate:.4g} GFLOP/s, {memory:.2f} GB")
 
+    if file.suffix != ".yaml" or not file.absolute().parent.is_dir():
+        raise InputError(
+            file, "", words("another kind of name or no such folder"), "a file NAME.yaml to write"
+        )
     try:
         profile = DeviceProfile(name=file.stem, throughput=1.0, memory=float(total_memory()))
     except ValidationError as error:

@@ -238,8 +238,8 @@ class Convergence(_Part):
     """Rounds to target loss as the planner models them: base / (1 - penalty * error).
 
     The error of a pruning rate is measured on calibration text and, round by round, on how unlike the others'
-    gradients a client's are; or it is `prune ** exponent` where one is given. Clients that together hold
-    `anchors` of the weight train the whole model.
+    gradients a client's are; then clients that together hold `anchors` of the weight train the whole model.
+    Or it is `prune ** exponent` for everybody, where one is given.
     """
 
     base: Annotated[Number, Field(gt=0)] = 20.0
@@ -298,10 +298,10 @@ class Scenario(_Part):
             expected = "shares that sum to 1" if everyone else "less than 1, as some clients have no share"
             raise MisfitError("clients", words(f"shares that sum to {given:.6g}"), expected)
         halves = {name in PROJECTIONS[:4] for name in self.lora.projections}
-        if self.criterion == "lora_gradient" and self.reduction != "depth" and len(halves) < 2:
+        if self.criterion == "lora_gradient" and self.reduction == "width" and len(halves) < 2:
             found = words(", ".join(self.lora.projections))
             raise MisfitError("lora.projections", found, "some of attention and some of the MLP")
-        if self.criterion == "lora_gradient" and self.reduction != "depth" and self.lora.rank == "full":
+        if self.criterion == "lora_gradient" and self.reduction == "width" and self.lora.rank == "full":
             raise MisfitError("criterion", self.criterion, "another criterion, as full rank has no adapters")
         for number, group in enumerate(self.clients):
             if group.cell not in cells:

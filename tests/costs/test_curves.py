@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airtune.costs.curves import convex_envelope, fit_affine, line_above
+from airtune.costs.curves import convex_envelope, fit_affine
 
 points = st.lists(
     st.tuples(st.floats(0.01, 1.0), st.floats(0, 5)), min_size=1, max_size=8, unique_by=lambda p: p[0]
@@ -16,17 +16,6 @@ def test_an_affine_cost_is_fitted_exactly(fixed: float, prunable: float) -> None
     fit = fit_affine(prune, fixed + prunable * (1 - prune))
     assert fit.fixed == pytest.approx(fixed, abs=1e-6 * (fixed + prunable))
     assert fit.prunable == pytest.approx(prunable, abs=1e-6 * (fixed + prunable))
-
-
-@given(points)
-def test_the_line_above_is_above_and_touches(measured: list[tuple[float, float]]) -> None:
-    rest, values = np.array(sorted(measured)).T
-    prune, values = np.append(0.0, rest), np.append(10.0, values)
-    line = line_above(prune, values)
-    above = line.fixed + line.prunable * (1 - prune)
-    assert (above >= values - 1e-9).all()
-    assert above[0] == pytest.approx(10.0)
-    assert np.isclose(above[1:], values[1:], atol=1e-6).any() or line.prunable == 10.0
 
 
 @given(points)

@@ -16,6 +16,10 @@ UNLIKE = Gradients(np.ones(2), np.ones(2))
 ALIKE = Gradients(np.zeros(2), np.ones(2))
 
 
+def everyone(count: int) -> np.ndarray:
+    return np.ones(count, dtype=bool)
+
+
 def problem(weight: np.ndarray, speed: np.ndarray, **changes: object) -> Problem:
     count = len(weight)
     same = dict.fromkeys(("snr_hz", "fixed_bits", "payload_bits", "prune_max"), np.ones(count))
@@ -53,7 +57,7 @@ def test_the_sum_bounds_what_the_fleet_loses(count, seed, least):
     case = problem(weight, draw.uniform(1, 9, count))
     missed = np.cumsum(energy)
     error = GradientError(RATES, missed, np.zeros(LAYERS), np.zeros(LAYERS))
-    fleet = in_fleet(case, error, Gradients(heterogeneity, np.ones(count)), least)
+    fleet = in_fleet(case, everyone(count), error, Gradients(heterogeneity, np.ones(count)), least)
     given_up = np.where(fleet.prune_max > 0, draw.integers(0, LAYERS + 1, count), 0)
     trains = np.arange(LAYERS) >= given_up[:, None]
     share = weight[:, None] * trains / (weight[:, None] * trains).sum(axis=0)
@@ -62,35 +66,53 @@ def test_the_sum_bounds_what_the_fleet_loses(count, seed, least):
     rates = np.concatenate([[0.0], RATES])[given_up]
     # Points of the table that lie on its convex envelope are exact, others may be below.
     held = weight[fleet.prune_max == 0].sum()
-    exact = (1 - held) / held**2 * heterogeneity * np.concatenate([[0.0], missed])[given_up]
-    assert really <= weight @ exact * (1 + 1e-9) + 1e-12
+    most = 1 / (1 - held) if held < 1 else 1.0
+    factor = min((1 - held) / held**2, most)
+    exact = factor * heterogeneity * np.concatenate([[0.0], missed])[given_up]
+    # Few anchors would make the bound more than everything; then it is everything.
+    if factor < most:
+        assert really <= weight @ exact * (1 + 1e-9) + 1e-12
+    assert weight @ exact <= heterogeneity.max() + 1e-9
     assert (fleet.error_at(rates) <= exact + 1e-9).all()
 
 
 def test_the_fastest_are_anchors():
     case = problem(np.full(4, 0.25), np.array([1.0, 4.0, 2.0, 3.0]))
-    assert anchors(case, 0.5).tolist() == [False, True, False, True]
-    assert anchors(case, 0.51).tolist() == [False, True, True, True]
-    assert anchors(case, 1.0).all()
-    assert anchors(case, 1e-3).sum() == 1
+    assert anchors(case, everyone(4), 0.5).tolist() == [False, True, False, True]
+    assert anchors(case, everyone(4), 0.51).tolist() == [False, True, True, True]
+    assert anchors(case, everyone(4), 1.0).all()
+    assert anchors(case, everyone(4), 1e-3).sum() == 1
 
 
 def test_who_does_not_hold_the_model_is_no_anchor():
     memory = Memory(np.array([9.0, 5.0]), np.full(2, 3.0), np.full(2, 4.0))
     case = problem(np.full(2, 0.5), np.array([1.0, 4.0]), memory=memory)
-    assert anchors(case, 0.5).tolist() == [True, False]
-    nobody = problem(
-        np.full(2, 0.5), np.ones(2), memory=Memory(np.full(2, 5.0), *np.array([[3.0] * 2, [4.0] * 2]))
-    )
-    assert in_fleet(nobody, GradientError(*np.ones((4, 1))), UNLIKE, 0.5) is nobody
+    assert anchors(case, everyone(2), 0.5).tolist() == [True, False]
+    absent = np.array([False, True])
+    assert not anchors(case, absent, 0.5).any()
+    error = GradientError(np.ones(1), np.array([0.8]), np.array([0.1]), np.array([2.0]))
+    alone = in_fleet(case, absent, error, ALIKE, 0.5)
+    # Nobody can stand in for anybody: each misses its own gradient, however alike they are.
+    assert alone.error_at(np.ones(2)) == pytest.approx(0.8 + 0.1 + 0.5 * 2.0)
+    assert (alone.prune_max == case.prune_max).all()
+
+
+@pytest.mark.parametrize("count", [20, 21, 45, 58])
+def test_anchors_alone_have_no_negative_error(count):
+    """Equal weights sum to a little more than 1."""
+    case = problem(np.full(count, 1 / count), np.ones(count))
+    error = GradientError(np.array([0.5, 1.0]), np.array([0.3, 1.0]), np.zeros(2), np.zeros(2))
+    fleet = in_fleet(case, everyone(count), error, Gradients(np.ones(count), np.ones(count)), 1.0)
+    assert (fleet.drop_error == 0).all()
+    assert Problem.from_json(fleet.to_json()).to_json() == fleet.to_json()
 
 
 def test_data_drawn_alike_costs_nothing_but_what_is_wrong_does():
     case = problem(np.full(2, 0.5), np.array([1.0, 4.0]))
     error = GradientError(np.array([0.5, 1.0]), np.array([0.4, 0.9]), np.array([0.1, 0.3]), np.zeros(2))
-    alike = in_fleet(case, error, ALIKE, 0.5)
+    alike = in_fleet(case, everyone(2), error, ALIKE, 0.5)
     assert alike.error_at(np.array([1.0, 0.0])) == pytest.approx([0.3 / 0.5, 0])
-    unlike = in_fleet(case, error, UNLIKE, 0.5)
+    unlike = in_fleet(case, everyone(2), error, UNLIKE, 0.5)
     assert unlike.error_at(np.array([1.0, 0.0])) == pytest.approx([2 * 0.9 + 0.3 / 0.5, 0])
     assert unlike.drop_error.tolist() == [1.0, 1.0]
     assert alike.drop_error.tolist() == [0.0, 0.0]
@@ -104,7 +126,7 @@ def test_fewer_examples_cost_the_variance_of_the_mean(count, seed):
     share = np.array([0.8, 0.5, 0.2])
     error = GradientError(1 - share, np.zeros(3), np.zeros(3), 1 / share - 1)
     case = problem(weight, draw.uniform(1, 9, count), prune_max=np.full(count, 0.8))
-    fleet = in_fleet(case, error, Gradients(np.ones(count), noise), 0.5)
+    fleet = in_fleet(case, everyone(count), error, Gradients(np.ones(count), noise), 0.5)
     assert (fleet.prune_max == 0.8).all()  # everybody trains everything, so nobody has to be an anchor
     kept = draw.choice(share, count)
     variance = np.sum(weight**2 * noise / kept) - np.sum(weight**2 * noise)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airtune import Scenario, load_scenario
+from airtune import InfeasibleError, Scenario, load_scenario
 from airtune.costs.count import download_bytes, upload_bytes
 from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem, clock_client, downlink_rates, uplink_rates
@@ -47,7 +47,7 @@ def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
     down = downlink_rates(scenario, channels, EVERYONE)
     up = uplink_rates(scenario, channels, bandwidth)
     path = measured.path
-    for rate in np.unique([path.snapped(prune) for prune in np.linspace(0, curves.prune_max, 11)]):
+    for rate in np.unique([path.snapped(prune) for prune in np.linspace(0, curves.prune[-1], 11)]):
         reduction = path.reduction(float(rate))
         shape, work = reduction.shape(path.full), measured.work.fewer(reduction.examples)
         planned = evaluate(problem, "fedit", np.full(4, rate), bandwidth)
@@ -110,8 +110,8 @@ def test_the_problem_is_the_scenario_s(tiny, measured, kind):
     assert problem.ids == ("slow-0", "slow-1", "fast-0", "fast-1")
     assert problem.bandwidth_hz.tolist() == [100e3]
     # Half of the weight stays whole, that of the faster clients, unless everybody trains everything.
-    faster = curves.prune_max if kind == "examples" else 0.0
-    assert problem.prune_max.tolist() == [curves.prune_max] * 2 + [faster] * 2
+    faster = curves.prune[-1] if kind == "examples" else 0.0
+    assert problem.prune_max.tolist() == [curves.prune[-1]] * 2 + [faster] * 2
     assert problem.memory.budget_bytes.tolist() == [64e6, 64e6, 512e6, 512e6]
     assert problem.snr_hz.tolist() == channels.uplink_snr_hz.tolist()
     assert isinstance(problem.rounds.error, ErrorTable)
@@ -120,3 +120,28 @@ def test_the_problem_is_the_scenario_s(tiny, measured, kind):
         tiny.model_copy(update={"convergence": power}), curves, channels, EVERYONE, UNLIKE
     )
     assert changed.rounds.error == ErrorPower(2.0)
+
+
+def test_memory_puts_a_floor_under_pruning(tiny, measured):
+    """The least rate of the path at which a client's memory holds its training, whatever is given up."""
+    curves, channels = measured.curves(1.0, tiny.payload), draw_channels(tiny, 1)
+    need = curves.memory_bytes
+    assert (np.diff(need) <= 0).all()
+    assert need[-1] < need[0]
+    enough = (need[0], 0.5 * (need[0] + need[-1]), need[-1], 0.9 * need[-1])
+    groups = [
+        tiny.clients[0].model_copy(update={"id": f"c{n}", "count": 1, "memory": float(budget)})
+        for n, budget in enumerate(enough)
+    ]
+    scenario = tiny.model_copy(update={"clients": tuple(groups), "prune_max": 1.0})
+    problem = build_problem(scenario, curves, channels, EVERYONE, UNLIKE)
+    floors = problem.prune_min
+    assert floors[0] == 0
+    assert (
+        np.interp(floors[1], curves.prune, need)
+        <= enough[1]
+        < np.interp(floors[1] - 1e-6, curves.prune, need[[0, *range(len(need) - 1)]])
+    )
+    assert floors[2] == curves.prune[np.argmax(need == need[-1])]
+    with pytest.raises(InfeasibleError, match="c3 needs"):
+        problem.prune_floor()

@@ -44,16 +44,17 @@ class GradientError:
 
 @dataclass(frozen=True)
 class PathCurves:
-    """Fitted curves of one client's round along a path, for pruning rates from 0 to `prune_max`.
+    """Curves of one client's round along a path, for pruning rates from 0 to the largest allowed.
 
-    `flops` of one training step, `upload_bits`, `download_bits`, `memory_bytes`; `error` as measured.
+    `flops` of one training step, `upload_bits` and `download_bits` are fitted; `memory_bytes` (points,) is
+    counted at the rates `prune` (points,), from 0 to the largest; `error` is as measured.
     """
 
-    prune_max: float
+    prune: npt.NDArray[np.float64]
     flops: Affine
     upload_bits: Affine
     download_bits: Affine
-    memory_bytes: Affine
+    memory_bytes: npt.NDArray[np.float64]
     error: GradientError
 
 
@@ -90,11 +91,11 @@ def fit_curves(
     rows = [replace(largest, rows=math.ceil(largest.rows * share)) for share in examples]
     memory = [memory_bytes(*step, weight_bytes) for step in zip(shapes, rows, strict=True)]
     return PathCurves(
-        prune_max=float(prune[-1]),
+        prune=prune,
         flops=fit_affine(prune, np.array(flops)),
         upload_bits=fit_affine(prune, np.array([8.0 * upload_bytes(shape, payload) for shape in shapes])),
         download_bits=fit_affine(prune, 8.0 * np.array(received)),
-        memory_bytes=line_above(prune, np.array(memory)),
+        memory_bytes=np.array(memory, dtype=np.float64),
         error=error,
     )
 
@@ -104,12 +105,6 @@ def fit_affine(prune: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) 
     square = float(prune @ prune)
     slope = float(prune @ (values[0] - values)) / square if square > 0 else 0.0
     return _from_full(values[0], slope)
-
-
-def line_above(prune: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> Affine:
-    """The steepest line from the value at prune 0 with no value above it: never an underestimate."""
-    slopes = (values[0] - values[1:]) / prune[1:]
-    return _from_full(values[0], float(slopes.min(initial=np.inf)) if len(slopes) else 0.0)
 
 
 def _from_full(full: float, slope: float) -> Affine:

@@ -38,12 +38,15 @@ class Gradients:
     noise: Array
 
 
-def anchors(problem: Problem, least_weight: float) -> Mask:
+def anchors(problem: Problem, participates: Mask, least_weight: float) -> Mask:
     """(K,) the clients that train everything: the fastest ones, until they have `least_weight` together.
 
-    Only clients whose memory holds the whole model can be anchors; there may be too few of them.
+    Only participants whose memory holds the whole model can be anchors; there may be too few of them.
     """
-    able = problem.prune_floor() <= 0
+    able = participates & (problem.prune_min <= 0)
+    if problem.memory is not None:
+        limit = problem.memory
+        able &= limit.budget_bytes >= limit.fixed_bytes + limit.prunable_bytes
     order = np.argsort(np.where(able, full_round_s(problem), np.inf), kind="stable")
     before = np.cumsum(problem.weight[order]) - problem.weight[order]
     chosen = np.zeros(len(order), dtype=bool)
@@ -51,32 +54,37 @@ def anchors(problem: Problem, least_weight: float) -> Mask:
     return chosen & able
 
 
-def in_fleet(problem: Problem, error: GradientError, known: Gradients, least_weight: float) -> Problem:
+def in_fleet(
+    problem: Problem, participates: Mask, error: GradientError, known: Gradients, least_weight: float
+) -> Problem:
     """`problem` with anchors that are not pruned, and every client's error as the fleet feels it.
 
+    However few the anchors, the others' errors add up to no more than all that the others hold.
+
     Args:
+        participates: (K,) who takes part.
         error: of sub-models along the reduction path.
         known: of the clients' gradients.
         least_weight: A, the weight that anchors have at least.
     """
-    held = anchors(problem, least_weight)
-    weight = float(problem.weight[held].sum())
-    if weight <= 0:
-        return problem  # nobody can stand in for anybody: each misses its own gradient
-    alone = (1 - weight) / weight**2 * known.unlike
+    held = anchors(problem, participates, least_weight)
+    weight = min(float(problem.weight[held].sum()), 1.0)
+    most = 1 / (1 - weight) if weight < 1 else 1.0
+    # Without anchors nobody can stand in for anybody: each misses its own gradient.
+    absent = min((1 - weight) / weight**2, most) * known.unlike if weight > 0 else np.ones(len(held))
+    wrong = error.wrong * (min(1 / weight, most) if weight > 0 else 1.0)
     noise = problem.weight * known.noise
-    wrong = error.wrong / weight
     tables = {
-        (absent, noisy): ErrorTable(
-            *convex_envelope(error.prune, absent * error.missed + wrong + noisy * error.noisier)
+        (missing, noisy): ErrorTable(
+            *convex_envelope(error.prune, missing * error.missed + wrong + noisy * error.noisier)
         )
-        for absent, noisy in set(zip(alone, noise, strict=True))
+        for missing, noisy in set(zip(absent, noise, strict=True))
     }
     unbiased = not error.missed.any() and not error.wrong.any()
     return replace(
         problem,
         prune_max=problem.prune_max if unbiased else np.where(held, 0.0, problem.prune_max),
-        errors=tuple(tables[key] for key in zip(alone, noise, strict=True)),
+        errors=tuple(tables[key] for key in zip(absent, noise, strict=True)),
         # A client left out is missed = 1, but a fleet without most of its clients is slow, not impossible.
-        drop_error=np.minimum(alone, 1.0),
+        drop_error=np.minimum(absent, 1.0),
     )

@@ -52,6 +52,8 @@ def build_problem(
     count = len(members)
     exponent = scenario.convergence.exponent
     alone = ErrorTable(*convex_envelope(curves.error.prune, curves.error.missed + curves.error.wrong))
+    budget = np.array([member.memory for member in members])
+    fits = curves.memory_bytes <= np.maximum(budget, curves.memory_bytes.min())[:, None]
     problem = Problem(
         ids=tuple(member.id for member in members),
         cell_ids=tuple(cell.id for cell in scenario.cells),
@@ -63,23 +65,21 @@ def build_problem(
         compute_s=curves.flops.prunable / speed + curves.download_bits.prunable / downlink,
         fixed_bits=np.full(count, curves.upload_bits.fixed),
         payload_bits=np.full(count, curves.upload_bits.prunable),
-        prune_min=np.zeros(count),
-        prune_max=np.full(count, curves.prune_max),
+        prune_min=curves.prune[np.argmax(fits, axis=1)],
+        prune_max=np.full(count, curves.prune[-1]),
         rounds=Rounds(
             scenario.convergence.base,
             scenario.convergence.penalty,
             alone if exponent is None else ErrorPower(exponent),
         ),
-        memory=Memory(
-            budget_bytes=np.array([member.memory for member in members]),
-            fixed_bytes=np.full(count, curves.memory_bytes.fixed),
-            prunable_bytes=np.full(count, curves.memory_bytes.prunable),
-        ),
+        # What a client's memory holds is known along the path, so its floor is exact; if nothing fits, the
+        # planner says so.
+        memory=Memory(budget, np.full(count, curves.memory_bytes.min()), np.zeros(count)),
         rate=scenario.radio.rate,
     )
     if exponent is not None:
         return problem
-    return in_fleet(problem, curves.error, known, scenario.convergence.anchors)
+    return in_fleet(problem, participates, curves.error, known, scenario.convergence.anchors)
 
 
 def steps_within(scenario: Scenario, curves: PathCurves, plan: Plan) -> npt.NDArray[np.int64]:

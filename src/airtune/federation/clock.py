@@ -53,16 +53,18 @@ def clock_round(
 def clock_unplanned(setting: Setting, channels: Channels, work: Mapping[int, Work]) -> float:
     """Seconds this round would have taken with equal bandwidth and nothing pruned: method `fedit`.
 
-    The clients train as many steps as long as they did, with all rows; one left out trains typical ones.
+    The clients train as many steps as long as they did, with all rows that their memory holds; one that was
+    left out trains typical ones.
     """
     plan = setting.plan(channels, unknown(setting.scenario), METHODS["fedit"])
     path = setting.measured.path
     typical = [setting.measured.work] * setting.scenario.training.steps
     full = {}
     for client, prune in enumerate(plan.prune):
-        shape = path.reduction(float(prune)).shape(path.full)
+        reduction = path.reduction(float(prune))
+        shape = reduction.shape(path.full)
         done = work[client].steps if client in work else typical
-        steps = [replace(step, rows=setting.measured.work.rows) for step in done]
+        steps = [replace(step, rows=setting.measured.work.rows * reduction.examples) for step in done]
         full[client] = Work(
             shape, steps, download_bytes(shape), upload_bytes(shape, setting.scenario.payload)
         )

@@ -40,14 +40,14 @@ def update(
 ) -> Gradients:
     """What is known after a round. A client that was not measured keeps what it had.
 
-    Nothing changes if nothing can be told: no layer that all trained, or gradients that are all noise.
+    Nothing changes if nothing can be told: no layer that all trained, no client of several steps, or gradients that are all noise.
 
     Args:
         sketches: of the round's clients, as `GradientSketch` makes them.
         examples: the share of its batches that each of them trained on.
         weight: (clients,) aggregation weights.
     """
-    clients = sorted(sketches)
+    clients = sorted(client for client in sketches if sketches[client])  # a single step has no halves
     layers = sorted(set.intersection(*(set(sketches[client]) for client in clients))) if clients else []
     if not layers:
         return before

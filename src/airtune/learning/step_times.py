@@ -44,7 +44,7 @@ def measure_steps(model: str, on_step: Callable[[StepTime], None]) -> list[StepT
     full = model_shape(base, lora)
     adapter = initial_adapter(full, 0)
     found = []
-    for length in LENGTHS:
+    for length in (each for each in LENGTHS if each <= (full.positions or each)):
         work = Workload(ROWS, length, length - length // 2)
         path = build_path(full, Importance.equal(full), "depth", work)
         tokens = generator(0, "profile", length).integers(0, full.vocabulary, (ROWS, length))

@@ -26,8 +26,8 @@ from airtune.scenario import Lora, Scenario
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Passes through the model are what measuring costs, so texts are few, and cut: the beginnings of 8 give the
-# depth curve of 128 whole texts within 0.03 (docs/results.md).
+# Passes through the model are what measuring costs, so texts are few, and cut: the beginnings of 8 gave the
+# depth curve of 128 whole texts (docs/results.md) within 0.03.
 SCORED_EXAMPLES = 16
 ERROR_EXAMPLES = 8
 SHORT = 128  # tokens
@@ -114,7 +114,7 @@ def gradient_errors(
 def calibration_batches(
     scenario: Scenario, tokenizer: "PreTrainedTokenizerBase", max_tokens: int | None = None
 ) -> list[Batch]:
-    """The calibration examples, each once, batched as clients batch theirs; cut to `max_tokens` if given."""
+    """The calibration examples, each at least once, batched as clients batch theirs; cut to `max_tokens` if given."""
     task = scenario.task
     most = task.max_tokens if max_tokens is None else min(task.max_tokens, max_tokens)
     encoded = [encode(example, tokenizer, most) for example in load_task(task, scenario.seed).calibration]
