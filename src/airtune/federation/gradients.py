@@ -40,7 +40,8 @@ def update(
 ) -> Gradients:
     """What is known after a round. A client that was not measured keeps what it had.
 
-    Nothing changes if nothing can be told: no layer that all trained, no client of several steps, or gradients that are all noise.
+    Nothing changes if nothing can be told: no client of several steps, no layer that all trained, or
+    gradients that are all noise.
 
     Args:
         sketches: of the round's clients, as `GradientSketch` makes them.

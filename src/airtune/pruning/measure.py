@@ -114,7 +114,7 @@ def gradient_errors(
 def calibration_batches(
     scenario: Scenario, tokenizer: "PreTrainedTokenizerBase", max_tokens: int | None = None
 ) -> list[Batch]:
-    """The calibration examples, each at least once, batched as clients batch theirs; cut to `max_tokens` if given."""
+    """The calibration examples, each at least once, in clients' batches; cut to `max_tokens` if given."""
     task = scenario.task
     most = task.max_tokens if max_tokens is None else min(task.max_tokens, max_tokens)
     encoded = [encode(example, tokenizer, most) for example in load_task(task, scenario.seed).calibration]
