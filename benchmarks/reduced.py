@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--table", action="store_true")
-    chosen = parser.parse_args()
+    chosen = parser.parse_intermixed_args()
     folder = chosen.out / chosen.task
     for variant in chosen.variants:
         scenario = load_scenario(Path(__file__).parent / "reduced" / f"{chosen.task}.yaml", data=chosen.data)
