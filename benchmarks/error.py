@@ -34,8 +34,7 @@ def main() -> None:
         full = step_flops(path.full, work)
         total = measured.error.missed + measured.error.wrong
         for prune, error in zip(measured.error.prune, total, strict=True):
-            reduced = path.reduction(float(prune))
-            cost = step_flops(reduced.shape(path.full), work.fewer(reduced.examples)) / full
+            cost = path.reduction(float(prune)).step_flops(path.full, work) / full
             row = (scenario.name, reduction, chosen.examples, *np.round((prune, error, cost), 4))
             print(",".join(map(str, row)), flush=True)
 

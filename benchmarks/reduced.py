@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from airtune.costs.count import Workload, step_flops
+from airtune.costs.count import step_flops
 from airtune.costs.shapes import ModelShape
 from airtune.learning.evaluation import Evaluation, evaluate
 from airtune.learning.local_data import round_batches, test_set
@@ -31,7 +31,7 @@ from airtune.learning.models import load_base
 from airtune.learning.training import train
 from airtune.pruning.adapters import Adapter, average_over_holders, initial_adapter, slice_adapter
 from airtune.pruning.measured import measured_path
-from airtune.pruning.path import Reduction, ReductionPath
+from airtune.pruning.path import Reduction
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape, read_adapter
 from airtune.randomness import generator
 from airtune.scenario import Scenario
@@ -123,17 +123,12 @@ def reduction_at(scenario: Scenario, variant: Variant, full: ModelShape) -> Redu
     if variant.reduction == "full":
         return Reduction.none(full)
     measured = measured_path(scenario.model_copy(update={"reduction": variant.reduction}))
+    whole = step_flops(full, measured.work)
     for prune in measured.path.prune:
         reduction = measured.path.reduction(float(prune))
-        if step_cost(measured.path, reduction, measured.work) <= variant.cost + 0.01:
+        if reduction.step_flops(full, measured.work) / whole <= variant.cost + 0.01:
             return reduction
     raise SystemExit(f"{variant.name}: the smallest sub-model costs more")
-
-
-def step_cost(path: ReductionPath, reduction: Reduction, work: Workload) -> float:
-    """FLOPs of a step over those of a full one."""
-    step = step_flops(reduction.shape(path.full), work.fewer(reduction.examples))
-    return step / step_flops(path.full, work)
 
 
 def one_round(

@@ -47,7 +47,9 @@ def test_a_higher_rate_keeps_a_subset(path: ReductionPath, one: float, other: fl
 
 def cost_at(path: ReductionPath, prune: float) -> float:
     reduction = path.reduction(prune)
-    return step_flops(reduction.shape(path.full), WORK.fewer(reduction.examples))
+    found = reduction.step_flops(path.full, WORK)
+    assert found == step_flops(reduction.shape(path.full), WORK.fewer(reduction.examples))
+    return found
 
 
 @given(paths(), st.floats(0, 1))

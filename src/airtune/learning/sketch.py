@@ -7,9 +7,11 @@ for noise of mean zero.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from airtune.costs.shapes import ModelShape
@@ -37,14 +39,14 @@ class GradientSketch:
     def __init__(
         self, parameters: Mapping[str, nn.Parameter], shape: ModelShape, full: ModelShape, seed: int
     ) -> None:
-        self._parts = []
+        self._parts: list[tuple[int, nn.Parameter, torch.Tensor, npt.NDArray[Any], npt.NDArray[Any]]] = []
         self._steps = 0
         self._sums: Sketches = {}
         for name, layer, _, _ in shape.adapter_shapes(trained_only=True):
             if (shape.kv_groups[layer], shape.neurons[layer]) == (full.kv_groups[layer], full.neurons[layer]):
                 draw, size = generator(seed, "sketch", name), parameters[name].numel()
                 # Drawn with replacement, each entry stands for size / SAMPLES of them.
-                chosen = draw.integers(0, size, SAMPLES)
+                chosen = torch.from_numpy(draw.integers(0, size, SAMPLES)).to(parameters[name].device)
                 factor = draw.choice([-1.0, 1.0], SAMPLES) * np.sqrt(size / SAMPLES)
                 bucket = draw.integers(0, BUCKETS, SAMPLES)
                 self._parts.append((layer, parameters[name], chosen, factor, bucket))
@@ -56,7 +58,7 @@ class GradientSketch:
         self._steps += 1
         for layer, parameter, chosen, factor, bucket in self._parts:
             if parameter.grad is not None:
-                values = parameter.grad.detach().flatten().float().cpu().numpy()[chosen]
+                values = parameter.grad.detach().flatten()[chosen].float().cpu().numpy()
                 self._sums[layer][half] += np.bincount(bucket, weights=factor * values, minlength=BUCKETS)
 
     def halves(self) -> Sketches:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from airtune.costs.count import Workload, step_flops
+from airtune.costs.count import Workload
 from airtune.learning.models import load_base
 from airtune.learning.tokens import NO_LABEL, Batch
 from airtune.learning.training import train
@@ -58,7 +58,7 @@ def measure_steps(model: str, on_step: Callable[[StepTime], None]) -> list[StepT
             train(submodel, _ticking(batch, ticks), 1e-4)
             # The first step warms up: libraries choose kernels, memory is claimed.
             seconds = float(np.median(np.diff(ticks)[1:]))
-            flops = step_flops(reduction.shape(full), work)
+            flops = reduction.step_flops(full, work)
             found.append(StepTime(length, path.snapped(prune), flops, seconds, _peak_bytes()))
             on_step(found[-1])
     return found

@@ -55,14 +55,14 @@ def measure_path(
     work, largest = _typical_step(steps), _largest_step(steps, scenario.task.max_tokens)
     weight_bytes = base.model.lm_head.weight.element_size()
 
-    short = calibration_batches(scenario, base.tokenizer, SHORT)
+    exact = scenario.reduction == "examples"  # all is trained, and right: only noise grows, as is known
+    short = [] if exact else calibration_batches(scenario, base.tokenizer, SHORT)
     size = scenario.training.batch_size
     importance = Importance.equal(full)
     if scenario.reduction == "width":  # nothing else removes units, which need a score
         importance = score_units(scenario, base.model, full, short[: max(1, SCORED_EXAMPLES // size)])
     path = build_path(full, importance, scenario.reduction, work)
 
-    exact = scenario.reduction == "examples"  # all is trained, and right: only noise grows, as is known
     rates = path.prune[1:] if exact else np.unique([path.snapped(prune) for prune in points])
     if not rates.any():  # nothing can be given up, and the planner will not ask for it
         return MeasuredPath(path, work, largest, weight_bytes, GradientError(*np.ones((4, 1))))

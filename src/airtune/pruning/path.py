@@ -11,7 +11,7 @@ The pruning rate of a position is the share of the *prunable step cost* given up
 exactly in proportion to it. NumPy only: planning needs the path, not the model.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -25,7 +25,6 @@ BLOCKS_PER_LAYER = 48  # neurons go in blocks, so that matrix sizes stay friendl
 MIXED_TRAINED_SHARE = 1 / 3  # where `mixed` stops freezing
 EXAMPLES_A_UNIT = 1 / 16  # of a batch; what is no whole number of rows evens out over the steps
 TOLERANCE = 1e-6  # of a pruning rate: a solver's last digits must not give up a whole unit
-
 
 Step = tuple[int, int]  # a Unit and its layer
 
@@ -99,6 +98,10 @@ class Reduction:
         """The shape of the sub-model of a model of shape `full`."""
         return full.reduced(self.groups.sum(axis=1), self.neurons.sum(axis=1), self.first_trained)
 
+    def step_flops(self, full: ModelShape, work: Workload) -> float:
+        """FLOPs of a step on what it keeps, of the model and of the examples of a full client's `work`."""
+        return step_flops(self.shape(full), work.fewer(self.examples))
+
 
 @dataclass(frozen=True)
 class ReductionPath:
@@ -153,13 +156,11 @@ def build_path(full: ModelShape, importance: Importance, kind: str, work: Worklo
     fewer = int((1 - 1 / work.rows) / EXAMPLES_A_UNIT)
     depth: list[Step] = [(Unit.ADAPTERS, layer) for layer in range(frozen)]
     examples: list[Step] = [(Unit.EXAMPLES, 0) for _ in range(fewer)]
-    steps: dict[str, Callable[[], list[Step]]] = {
-        "examples": lambda: examples,
-        "depth": lambda: depth,
-        "mixed": lambda: _by_turns(examples, depth),
-        "width": lambda: _width_order(full, importance, work),
-    }
-    kinds, layers = np.array(steps[kind](), dtype=np.int64).reshape(-1, 2).T
+    if kind == "width":
+        steps = _width_order(full, importance, work)
+    else:
+        steps = {"examples": examples, "depth": depth, "mixed": _by_turns(examples, depth)}[kind]
+    kinds, layers = np.array(steps, dtype=np.int64).reshape(-1, 2).T
     share_left = 1 - EXAMPLES_A_UNIT * np.concatenate([[0], np.cumsum(kinds == Unit.EXAMPLES)])
     shapes = _shapes_along(full, kinds, layers)
     costs = np.array(
