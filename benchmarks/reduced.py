@@ -5,8 +5,10 @@
 
 A variant is what the slow clients do, and its seed: all in full (`full`), nothing (`out`), or a reduction at
 a share of the full step's cost (`depth@0.6`), with options: `damped` (a layer moves by the share of those who
-trained it), `momentum=B` (of the server), `rate=F` and `weight=F` (factors of the slow clients' learning rate
-and weight). GSM8K is drawn alike for all; of Yahoo! Answers the slow clients alone hold topics 6 to 10.
+trained it), `momentum=B` (of the server), `adam=F` (the server's step is FedAdam's, of length F), `rate=F`,
+`weight=F` and `steps=F` (factors of the slow clients' learning rate, weight and number of steps), `distill=F`
+(their loss is that share of the distance to the full model's predictions, and the rest of the usual one).
+GSM8K is drawn alike for all; of Yahoo! Answers the slow clients alone hold topics 6 to 10.
 
 One JSON object a round goes to standard output and to OUT/rounds.jsonl; the losses of every test item, for
 paired comparisons, to OUT/items/. With `--table`, prints a CSV of all that is there: the last round's loss
@@ -15,12 +17,14 @@ and its difference to `full` and to `out` on the same items, with 95 % intervals
 
 import argparse
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from airtune.costs.count import step_flops
@@ -28,6 +32,7 @@ from airtune.costs.shapes import ModelShape
 from airtune.learning.evaluation import Evaluation, evaluate
 from airtune.learning.local_data import round_batches, test_set
 from airtune.learning.models import load_base
+from airtune.learning.tokens import NO_LABEL, Batch
 from airtune.learning.training import train
 from airtune.pruning.adapters import Adapter, average_over_holders, initial_adapter, slice_adapter
 from airtune.pruning.measured import measured_path
@@ -38,6 +43,7 @@ from airtune.scenario import Scenario
 from airtune.scenario_file import load_scenario
 
 SLOW, CLIENTS = range(3), range(6)
+STATE = ("adapter", "moment", "square")
 BOOTSTRAPS = 2000
 
 
@@ -60,6 +66,35 @@ class Variant:
         return Variant(
             name, kind, float(cost or 1), {key: float(value or 1) for key, _, value in pairs}, int(seed)
         )
+
+
+@dataclass(frozen=True)
+class Server:
+    """The adapter, and the first and second moments of how it has moved."""
+
+    adapter: Adapter
+    moment: Adapter
+    square: Adapter
+
+    @staticmethod
+    def start(adapter: Adapter) -> "Server":
+        zeros = {name: np.zeros_like(matrix) for name, matrix in adapter.items()}
+        return Server(adapter, zeros, zeros)
+
+    def step(self, merged: Adapter, options: dict[str, float]) -> "Server":
+        """To what clients agreed on; on from there by `momentum`, or FedAdam (Reddi et al., 2021)."""
+        move = {name: merged[name] - self.adapter[name] for name in merged}
+        if "adam" in options:
+            moment = {name: 0.9 * self.moment[name] + 0.1 * move[name] for name in move}
+            square = {name: 0.99 * self.square[name] + 0.01 * move[name] ** 2 for name in move}
+            rate = options["adam"]
+            move = {name: rate * moment[name] / (np.sqrt(square[name]) + 1e-4) for name in move}
+        else:
+            beta = np.float32(options.get("momentum", 0.0))
+            moment = move = {name: beta * self.moment[name] + move[name] for name in move}
+            square = self.square
+        adapter = {name: (self.adapter[name] + move[name]).astype(np.float32) for name in move}
+        return Server(adapter, moment, square)
 
 
 def main() -> None:
@@ -87,27 +122,26 @@ def play(scenario: Scenario, variant: Variant, folder: Path) -> None:
     done = max((int(file.stem.rsplit("-", 1)[1]) for file in state.glob(f"{label}-*.npz")), default=0)
     base = load_base(scenario.model.name, scenario.model.dtype)
     full = model_shape(base.model, scenario.lora)
-    adapter: Adapter = initial_adapter(full, variant.seed)
-    momentum: Adapter = {name: np.zeros_like(matrix) for name, matrix in adapter.items()}
+    adapter = initial_adapter(full, variant.seed)
+    held = Server.start(adapter)
     if done:
         with np.load(state / f"{label}-{done}.npz") as stored:
-            adapter, momentum = ({name: stored[f"{part}/{name}"] for name in adapter} for part in "am")
+            held = Server(*({name: stored[f"{part}/{name}"] for name in adapter} for part in STATE))
     small = reduction_at(scenario, variant, full)
     judge = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
+    load_adapter(judge, held.adapter)
     examples, labels = test_set(scenario)
     for number in range(done + 1, scenario.rounds + 1):
-        merged = one_round(scenario, variant, small, full, adapter, number)
-        beta = np.float32(variant.options.get("momentum", 0.0))
-        momentum = {name: beta * momentum[name] + merged[name] - adapter[name] for name in adapter}
-        adapter = {name: adapter[name] + momentum[name] for name in adapter}
-        load_adapter(judge, adapter)
+        merged = one_round(scenario, variant, small, full, held.adapter, judge, number)
+        held = held.step(merged, variant.options)
+        load_adapter(judge, held.adapter)
         found = evaluate(judge, examples, base.tokenizer.pad_token_id)
         of_item = np.array(labels)
         np.savez(items / f"{label}-{number}.npz", loss=found.loss, tokens=found.tokens, labels=of_item)
-        both: dict[str, Any] = {
-            f"{part}/{name}": held[name] for part, held in (("a", adapter), ("m", momentum)) for name in held
+        whole: dict[str, Any] = {
+            f"{part}/{name}": values[name] for part, values in vars(held).items() for name in values
         }
-        np.savez(state / f"{label}-{number}.npz", **both)
+        np.savez(state / f"{label}-{number}.npz", **whole)
         (state / f"{label}-{number - 1}.npz").unlink(missing_ok=True)
         row = {"variant": variant.name, "seed": variant.seed, "round": number}
         line = json.dumps(row | losses(found, of_item))
@@ -137,9 +171,10 @@ def one_round(
     small: Reduction | None,
     full: ModelShape,
     adapter: Adapter,
+    teacher: nn.Module,
     number: int,
 ) -> Adapter:
-    """Train everybody who takes part and merge."""
+    """Train everybody who takes part and merge; `teacher` is the full model with `adapter`."""
     base = load_base(scenario.model.name, scenario.model.dtype)
     options, training = variant.options, scenario.training
     holders: list[tuple[float, Reduction, Adapter]] = []
@@ -149,10 +184,15 @@ def one_round(
             continue
         submodel: nn.Module = build_submodel(base.model, full, reduction, scenario.lora)
         load_adapter(submodel, slice_adapter(adapter, full, reduction))
-        batches = round_batches(scenario, client, number, training.steps, reduction.examples)
-        rate = training.learning_rate * (options.get("rate", 1.0) if client in SLOW else 1.0)
-        train(submodel, batches, rate)
-        weight = options.get("weight", 1.0) if client in SLOW else 1.0
+        own = options if client in SLOW else {}
+        steps = round(training.steps * own.get("steps", 1.0))
+        batches = round_batches(scenario, client, number, steps, reduction.examples)
+        rate = training.learning_rate * own.get("rate", 1.0)
+        if "distill" in own:
+            train_towards(submodel, teacher, batches, rate, own["distill"])
+        else:
+            train(submodel, batches, rate)
+        weight = own.get("weight", 1.0)
         holders.append((weight, reduction, read_adapter(submodel)))
     merged = average_over_holders(adapter, full, holders)
     if "damped" in options:
@@ -161,6 +201,32 @@ def one_round(
             held = sum(weight for weight, reduction, _ in holders if layer >= reduction.first_trained)
             merged[name] = adapter[name] + np.float32(held / everybody) * (merged[name] - adapter[name])
     return merged
+
+
+def train_towards(
+    submodel: nn.Module, teacher: nn.Module, batches: Iterable[Batch], rate: float, share: float
+) -> None:
+    """`train`, with `share` of the loss the divergence from the teacher's predictions of the same tokens."""
+    parameters = [parameter for parameter in submodel.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+    for batch in batches:
+        with torch.no_grad():
+            wanted, _ = predictions(teacher, batch)
+        found, targets = predictions(submodel, batch)
+        apart = nn.functional.kl_div(found, wanted, log_target=True, reduction="batchmean")
+        loss = share * apart + (1 - share) * nn.functional.nll_loss(found, targets)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+
+def predictions(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logarithms of the next token's chances where there is an answer, and the token that comes."""
+    device = next(model.parameters()).device
+    labels = batch.labels[:, 1:].to(device)
+    logits = model(input_ids=batch.input_ids.to(device), use_cache=False).logits[:, :-1]
+    answer = labels != NO_LABEL
+    return nn.functional.log_softmax(logits[answer].float(), -1), labels[answer]
 
 
 def slow_items(labels: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:

@@ -5,8 +5,8 @@
 SmolLM2-135M learns problems of gsm_symbolic from the same batches, each padded to its longest row, and
 from the same adapter, whatever the variant. Every measurement is a process of its own; variants take
 turns, `--repeats` times. Prints one JSON object a variant: medians over the repeats of the mean step (the
-first is left out), tokens (padding not counted) a second, the process's peak memory, FLOPs and time over
-those of the full model, and the loss on other problems afterwards.
+first is left out), tokens (padding not counted) a second, peak memory (of the GPU's tensors, or else of the
+process), FLOPs and time over those of the full model, and the loss on other problems afterwards.
 """
 
 import argparse
@@ -52,12 +52,11 @@ def measure(model: str, variant: str, reduction: str, prune: float) -> dict[str,
         share = 1.0
     else:
         trained, seconds, share = train_with_airtune(base.model, full, adapter, chosen, reduction, prune)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     tokens = sum(int(batch.attention_mask.sum()) for batch in chosen[1:])
     return {
         "tokens_per_s": tokens / sum(seconds),
         "step_s": float(np.mean(seconds)),
-        "peak_mb": peak,
+        "peak_mb": peak_mb(),
         "flops_share": share,
         "loss": evaluate(trained, test, pad).mean(),
     }
@@ -166,8 +165,21 @@ def main() -> None:
         print(json.dumps(row | machine()), flush=True)
 
 
+def peak_mb() -> float:
+    """The most that tensors took on a GPU, or else the process in memory."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def machine() -> dict[str, Any]:
-    """Cores that may be used, and the processor's name as Linux has it."""
+    """The GPU, or else the cores that may be used; and the processor's name as Linux has it."""
+    import torch
+
+    if torch.cuda.is_available():
+        return {"processor": torch.cuda.get_device_name()}
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
