@@ -7,7 +7,8 @@ A variant is what the slow clients do, and its seed: all in full (`full`), nothi
 a share of the full step's cost (`depth@0.6`), with options: `damped` (a layer moves by the share of those who
 trained it), `momentum=B` (of the server), `adam=F` (the server's step is FedAdam's, of length F), `rate=F`,
 `weight=F` and `steps=F` (factors of the slow clients' learning rate, weight and number of steps), `distill=F`
-(their loss is that share of the distance to the full model's predictions, and the rest of the usual one).
+(their loss is that share of the distance to the full model's predictions, and the rest of the usual one), and
+`base=F` (a factor of everybody's learning rate).
 GSM8K is drawn alike for all; of Yahoo! Answers the slow clients alone hold topics 6 to 10.
 
 One JSON object a round goes to standard output and to OUT/rounds.jsonl; the losses of every test item, for
@@ -144,7 +145,7 @@ def play(scenario: Scenario, variant: Variant, folder: Path) -> None:
         np.savez(state / f"{label}-{number}.npz", **whole)
         (state / f"{label}-{number - 1}.npz").unlink(missing_ok=True)
         row = {"variant": variant.name, "seed": variant.seed, "round": number}
-        line = json.dumps(row | losses(found, of_item))
+        line = json.dumps(row | losses(folder.name, found, of_item))
         print(line, flush=True)
         with (folder / "rounds.jsonl").open("a") as file:
             file.write(line + "\n")
@@ -187,7 +188,7 @@ def one_round(
         own = options if client in SLOW else {}
         steps = round(training.steps * own.get("steps", 1.0))
         batches = round_batches(scenario, client, number, steps, reduction.examples)
-        rate = training.learning_rate * own.get("rate", 1.0)
+        rate = training.learning_rate * options.get("base", 1.0) * own.get("rate", 1.0)
         if "distill" in own:
             train_towards(submodel, teacher, batches, rate, own["distill"])
         else:
@@ -229,21 +230,21 @@ def predictions(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Ten
     return nn.functional.log_softmax(logits[answer].float(), -1), labels[answer]
 
 
-def slow_items(labels: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
-    """Test items like the slow clients' own text."""
-    return np.isin(labels, ["6", "7", "8", "9", "10"])
+def slow_items(task: str, labels: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+    """Test items like the slow clients' own text, where it is unlike the others'."""
+    return np.isin(labels, ["6", "7", "8", "9", "10"]) & (task == "yahoo")
 
 
-def losses(found: Evaluation, labels: npt.NDArray[np.str_]) -> dict[str, float]:
+def losses(task: str, found: Evaluation, labels: npt.NDArray[np.str_]) -> dict[str, float]:
     row = {"loss": found.mean()}
-    slow = slow_items(labels)
+    slow = slow_items(task, labels)
     if slow.any():
         row |= {"slow_loss": found.mean(slow), "fast_loss": found.mean(~slow)}
     return {key: round(value, 4) for key, value in row.items()}
 
 
 def print_table(folder: Path) -> None:
-    """The last round of every variant, against `full` and `out` of the same seed."""
+    """The last round of every variant, against `full` and `out` of the same seed and base rate."""
     print("task,variant,seed,round,items,part,loss,minus_full,low,high,minus_out,low,high")
     last: dict[tuple[str, int], tuple[int, Path]] = {}
     for file in (folder / "items").glob("*.npz"):
@@ -253,15 +254,24 @@ def print_table(folder: Path) -> None:
     for (variant, of_seed), (number, file) in sorted(last.items()):
         own = np.load(file)
         parts = {"all": np.ones(len(own["loss"]), bool)}
-        if slow_items(own["labels"]).any():
-            parts |= {"slow": slow_items(own["labels"])}
+        slow = slow_items(folder.name, own["labels"])
+        if slow.any():
+            parts |= {"slow": slow}
         for part, chosen in parts.items():
             columns: list[Any] = [folder.name, variant, of_seed, number, int(chosen.sum()), part]
             columns.append(round(float(own["loss"][chosen].sum() / own["tokens"][chosen].sum()), 4))
             for other in ("full", "out"):
-                reference = folder / "items" / f"{other}-{of_seed}-{number}.npz"
+                same_rate = "".join(
+                    f"+{option}" for option in variant.split("+") if option.startswith("base")
+                )
+                reference = folder / "items" / f"{other}{same_rate}-{of_seed}-{number}.npz"
                 columns += difference(own, np.load(reference), chosen) if reference.exists() else [""] * 3
             print(",".join(map(str, columns)))
+
+
+def base_rate(variant: str) -> str:
+    """The option of a variant that holds for everybody, and so for what it is compared with."""
+    return "".join(f"+{option}" for option in variant.split("+") if option.startswith("base="))
 
 
 def difference(own: Any, other: Any, chosen: npt.NDArray[np.bool_]) -> list[float]:
