@@ -4,7 +4,7 @@ from pathlib import Path
 
 from airtune.methods import METHODS, Mask
 from airtune.observer import Observer
-from airtune.planning import Plan, Problem
+from airtune.planning import Plan, Problem, participation
 from airtune.scenario import Scenario, known_method
 
 
@@ -34,8 +34,6 @@ def plan(
         raise ValueError(f"{method} cannot choose whom to leave out: expected joint")
     numbers, participates = first_round(problem, method)
     if allow_drop:
-        from airtune.planning import participation
-
         return participation.solve(numbers, gap)
     return rule.plan(numbers, participates, gap)
 

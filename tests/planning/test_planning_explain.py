@@ -70,9 +70,7 @@ def test_a_device_twice_as_fast_and_more_bandwidth(typical_problem: Callable[...
     found = plan(problem)
     why = explain(problem, found)
     for client in range(5):
-        faster = replace(
-            problem, compute_s=nudged(problem.compute_s, client, -problem.compute_s[client] / 2)
-        )
+        faster = replace(problem, compute_s=nudged(problem.compute_s, client, -problem.compute_s[client] / 2))
         saved = found.total_s - plan(faster).total_s
         assert why.saved_by_speed(client) == pytest.approx(saved)
         half = 0.5 * problem.compute_s[client]
