@@ -186,6 +186,21 @@ def test_plan_names_those_who_are_left_out(airtune, tmp_path):
     assert "left out" in output
 
 
+def test_plan_may_choose_whom_to_leave_out(airtune, refused, tmp_path):
+    clients = [client("hopeless", compute_s=1e5, weight=0.1), client("fast", weight=0.9)]
+    (tmp_path / "problem.json").write_text(problem(*clients))
+    code, output, error = airtune("plan", "problem.json", "--allow-drop")
+    assert (code, error) == (0, "")
+    assert "left out" in output
+    plan = Plan.from_json(airtune("plan", "problem.json", "--allow-drop", "--json")[1])
+    assert plan.participates.tolist() == [False, True]
+    assert plan.relative_gap <= 1e-6
+    assert "left out" not in airtune("plan", "problem.json")[1]
+    assert "--allow-drop: found method jcpba, expected joint" in refused(
+        "plan", "problem.json", "--method", "jcpba", "--allow-drop"
+    )
+
+
 def test_plan_shows_any_id_as_it_is(airtune, tmp_path):
     (tmp_path / "problem.json").write_text(problem(client("[red]a[/red]"), client("[/b] ü 漢")))
     code, output, error = airtune("plan", "problem.json")

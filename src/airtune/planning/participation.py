@@ -44,6 +44,8 @@ def solve(problem: Problem, gap: float = 1e-6) -> Plan:
     search = _Search(problem.restrict(able), gap)
     with np.errstate(all="ignore"):  # as in `plan`: the end is checked
         bound = search.run()
+    if not np.isfinite(search.best):
+        plan(problem, gap=gap, participates=able)  # raises, and says why
     participates = able.copy()
     participates[able] = search.participates
     chosen = plan(problem, gap=gap, participates=participates)
@@ -55,18 +57,17 @@ def _able(problem: Problem) -> Mask:
     try:
         problem.prune_floor()
     except InfeasibleError:
-        alone = np.eye(len(problem.ids), dtype=bool)
-        free = replace(problem, drop_error=np.zeros(len(alone)))
-        able = np.array([_fits(free.restrict(mask)) for mask in alone])
+        free = replace(problem, rounds=replace(problem.rounds, penalty=1e-300))
+        able = np.array([_fits(free, k) for k in range(len(problem.ids))])
         if not able.any():
             raise
         return able
     return np.ones(len(problem.ids), bool)
 
 
-def _fits(problem: Problem) -> bool:
+def _fits(problem: Problem, client: int) -> bool:
     try:
-        problem.prune_floor()
+        problem.restrict(np.arange(len(problem.ids)) == client)
     except InfeasibleError:
         return False
     return True
@@ -118,8 +119,6 @@ class _Search:
                 break
             self._plan(batch[0].participants())
             self._push([child for node in batch for child in _children(node)])
-        if not np.isfinite(self.best):
-            plan(self.problem, gap=self.gap)  # raises, and says why
         left = self.heap[0][0] if self.heap else np.inf
         return min(self.settled, left, self.best) * (1.0 - _ROUNDING)
 
