@@ -168,3 +168,14 @@ def test_plan_files_may_say_what_binds(typical_problem: Callable[..., Problem]) 
     assert Plan.from_json(said.to_json()).binds == said.binds
     assert Plan.from_json(found.to_json()).binds is None
     assert "binds" not in found.to_json()
+
+
+@pytest.mark.parametrize("change", [{"base": 1e200}, {"base": 1e-300}, {"penalty": 1e-300}])
+@pytest.mark.filterwarnings("error")
+def test_extreme_numbers_are_explained(typical_problem: Callable[..., Problem], change: dict) -> None:
+    problem = typical_problem(4, 0)
+    problem = replace(problem, rounds=replace(problem.rounds, **change))
+    why = explain(problem, plan(problem))
+    for multipliers in (why.second_s, why.speed_s, why.hertz_s):
+        assert np.isfinite(multipliers).all()
+        assert (multipliers >= 0).all()

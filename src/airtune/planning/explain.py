@@ -68,10 +68,11 @@ def explain(problem: Problem, chosen: Plan) -> Explanation:
     """The multipliers of an optimal plan (`joint`'s) of `problem`, for the clients that take part in it."""
     present = chosen.participates
     part = problem.restrict(present)
-    client = _Clients.of(part, chosen.prune[present], chosen.bandwidth_hz[present])
-    hertz_s = _bandwidth_prices(part, client)
-    second_s = _deadline_prices(part, client, hertz_s)
-    binding = iter(_binding(part, client, second_s))
+    with np.errstate(all="ignore"):  # numbers near the ends of the floating-point range
+        client = _Clients.of(part, chosen.prune[present], chosen.bandwidth_hz[present])
+        hertz_s = np.nan_to_num(_bandwidth_prices(part, client))
+        second_s = np.nan_to_num(_deadline_prices(part, client, hertz_s))
+        binding = iter(_binding(part, client, second_s))
     everyone = np.zeros(len(present))
     everyone[present] = second_s
     faster = evaluate(_twice_as_fast(problem, present), "", chosen.prune, chosen.bandwidth_hz, present)
@@ -113,7 +114,7 @@ class _Clients:
         at = reached(bandwidth_hz, problem.snr_hz, problem.rate)
         per_hertz = here.uplink_s * at.slope / (at.share * problem.snr_hz)
         # N = base / (1 - φE), so N' = φN² / base.
-        steepness = here.round_s * problem.rounds.penalty * here.rounds**2 / problem.rounds.base
+        steepness = here.round_s * problem.rounds.penalty * here.rounds * (here.rounds / problem.rounds.base)
 
         def slopes(near: Array, far: Array) -> Array:
             low, high = (np.clip(each, problem.prune_floor(), problem.prune_max) for each in (near, far))

@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _MOST_PLANS = 300
-_MOST_NODES, _MOST_WORK = 64, 100_000  # nodes; where these are more, clients times nodes
+_LEAST_NODES, _MOST_NODES, _MOST_WORK = 64, 1000, 100_000  # nodes; between the two, clients times nodes
 _BATCH = 20_000  # clients times nodes bounded at once
 _PIECES = 4  # an interval is cut into
 _NARROW = 1e-3  # relative: an interval that is not cut before somebody is decided
@@ -112,7 +112,7 @@ class _Search:
         self._push(self._first_nodes())
         if np.isfinite(self.best):
             self._change(self._at_the_best())
-        most = max(_MOST_NODES, _MOST_WORK // clients)
+        most = np.clip(_MOST_WORK // clients, _LEAST_NODES, _MOST_NODES)
         while self.heap and self.pushed < most:
             batch = self._pop(max(1, _BATCH // clients))
             if not batch:
@@ -128,11 +128,18 @@ class _Search:
         return self.best * (1.0 - self.gap)
 
     def _first_nodes(self) -> list[tuple[float, float, States]]:
-        """Nothing decided, deadlines from the least to the last that can be the best."""
-        first, last = self.choices.deadlines()
+        """Deadlines from the least to the last that can be the best; nobody decided but the weightless.
+
+        Nothing is lost without these, unless nobody else takes part: then the fastest of them is enough.
+        """
+        alone, last = self.choices.deadlines()
+        first = float(alone.min())
         fewest = float(self.problem.rounds.count(self.choices.least.sum()))
         last = max(first, self.best / fewest if np.isfinite(self.best) else last)
-        states = np.full(len(self.problem.ids), UNDECIDED, np.int8)
+        weightless = self.problem.weight == 0
+        fastest = np.argmin(np.where(weightless, alone, np.inf))
+        spare = weightless & (np.arange(len(alone)) != fastest)
+        states = np.where(spare, OUT, UNDECIDED).astype(np.int8)
         return [(*ends, states) for ends in _cut(first, last, _PIECES)]
 
     def _push(self, children: Sequence[tuple[float, float, States]]) -> None:

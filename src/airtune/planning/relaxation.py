@@ -51,13 +51,13 @@ class Choices:
         self.least = np.minimum(self.drop, problem.weight * problem.error_at(problem.prune_floor()))
         self._curves_at = lru_cache(max(1, _REMEMBERED // len(problem.ids)))(self._curves)
 
-    def deadlines(self) -> tuple[float, float]:
-        """The least deadline of any client, and one at which everybody can be full."""
+    def deadlines(self) -> tuple[Array, float]:
+        """(K,) the least deadline of every client alone, and one at which everybody can be full."""
         problem, members = self.problem, np.bincount(self.cell)[self.cell]
         whole = self.bandwidth_hz[self.cell]
         alone = evaluate(problem, "", problem.prune_max, whole)
         together = evaluate(problem, "", problem.prune_floor(), whole / members)
-        return float(alone.client_round_s.min()), together.round_s
+        return alone.client_round_s, together.round_s
 
     def relax(self, first_s: Array, last_s: Array, states: States) -> Relaxed:
         """Bounds on N·T over deadlines from `first_s` to `last_s` (n,), with `states` (n, K) decided."""
@@ -90,20 +90,20 @@ class Choices:
         """(K, points) b, and w·e with it: infinite for clients that are late even with their whole cell."""
         whole = self.bandwidth_hz[self.cell]
 
-        def late(bandwidth: Array) -> npt.NDArray[np.bool_]:
-            return np.isnan(least_prune(self.problem, deadline_s, bandwidth))
-
         low, high = np.full(len(whole), np.log(_NARROWEST)), np.zeros(len(whole))
         while (high - low).max() > 0.1 * _ROUNDING:
-            middle = 0.5 * (low + high)
-            too_little = late(whole * np.exp(middle))
-            low, high = np.where(too_little, middle, low), np.where(too_little, high, middle)
+            shares = np.linspace(low, high, _POINTS)
+            late = np.isnan(least_prune(self.problem, deadline_s, whole * np.exp(shares))).sum(0)
+            low, high = (
+                np.take_along_axis(shares, np.clip(index, 0, _POINTS - 1)[None], 0)[0]
+                for index in (late - 1, late)
+            )
         shares = np.exp(np.linspace(high, 0.0, _POINTS))
         prune = least_prune(self.problem, deadline_s, whole * shares)
         harm = [
             self.problem.weight * self.problem.error_at(np.where(np.isnan(row), 1.0, row)) for row in prune
         ]
-        return (whole * shares).T, np.where(late(whole), np.inf, harm).T
+        return (whole * shares).T, np.where(np.isnan(prune[-1]), np.inf, harm).T
 
     def _cheapest(self, harm: Array, bandwidth: Array, price: Array) -> tuple[Array, npt.NDArray[np.intp]]:
         """(n, K) the least cost on the grid, and where."""
@@ -143,7 +143,8 @@ class Choices:
         """(n,) the Lagrangian: a lower bound on the weighted error, with at least one participant."""
         chosen = np.where(states == OUT, self.drop, np.minimum(part, drop))
         held, budget = chosen.sum(-1), price @ self.bandwidth_hz
-        spare = np.where(states == UNDECIDED, part - chosen, np.inf).min(-1)
+        undecided = (states == UNDECIDED) & np.isfinite(part)
+        spare = np.subtract(part, chosen, out=np.full_like(part, np.inf), where=undecided).min(-1)
         someone = (states == IN).any(-1)
         error = held - budget + np.where(someone, 0.0, np.maximum(spare, 0.0))
         possible = np.isfinite(held) & (someone | np.isfinite(spare))
