@@ -91,6 +91,14 @@ def test_a_scenario_whose_model_fits_nowhere_names_the_client():
         airtune.plan(scenario)
 
 
+def test_planning_may_leave_clients_out():
+    problem = airtune.Problem.from_json(PROBLEM)
+    found = airtune.plan(problem, allow_drop=True)
+    assert found.total_s <= airtune.plan(problem).total_s * (1 + 1e-6)
+    with pytest.raises(ValueError, match="joint"):
+        airtune.plan(problem, "fedit", allow_drop=True)
+
+
 def test_planning_numbers_loads_no_heavy_library():
     code = (
         "import sys, airtune;"

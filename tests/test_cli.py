@@ -147,6 +147,23 @@ def test_plan_prints_a_table(airtune, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["problem.json"]
 
 
+def test_plan_says_what_binds_and_what_would_help(airtune, tmp_path, monkeypatch):
+    clients = [client(f"c{k}", weight=1 / 30, compute_s=float(k + 1)) for k in range(30)]
+    (tmp_path / "problem.json").write_text(problem(*clients))
+    monkeypatch.setenv("COLUMNS", "80")
+    code, output, error = airtune("plan", "problem.json")
+    assert (code, error) == (0, "")
+    for text in ("bound by", "deadline", "twice as fast", " %)", "and 10 more clients", "one more MHz in"):
+        assert text in output
+    assert max(map(len, output.splitlines())) <= 80
+    assert sum(line.startswith("c") and " MHz " in line for line in output.splitlines()) == 20
+    plan = Plan.from_json(airtune("plan", "problem.json", "--json")[1])
+    assert plan.binds is not None
+    assert "deadline" in plan.binds[29]
+    others = airtune("plan", "problem.json", "--method", "fedit")[1]
+    assert "bound by" not in others
+
+
 def test_plan_prints_and_writes_json(airtune, tmp_path):
     (tmp_path / "problem.json").write_text(problem())
     code, output, error = airtune("plan", "problem.json", "--json", "--out", "plan.json", "--method", "jcpba")
@@ -167,6 +184,21 @@ def test_plan_names_those_who_are_left_out(airtune, tmp_path):
     code, output, _ = airtune("plan", "problem.json", "--method", "drop-slowest")
     assert code == 0
     assert "left out" in output
+
+
+def test_plan_may_choose_whom_to_leave_out(airtune, refused, tmp_path):
+    clients = [client("hopeless", compute_s=1e5, weight=0.1), client("fast", weight=0.9)]
+    (tmp_path / "problem.json").write_text(problem(*clients))
+    code, output, error = airtune("plan", "problem.json", "--allow-drop")
+    assert (code, error) == (0, "")
+    assert "left out" in output
+    plan = Plan.from_json(airtune("plan", "problem.json", "--allow-drop", "--json")[1])
+    assert plan.participates.tolist() == [False, True]
+    assert plan.relative_gap <= 1e-6
+    assert "left out" not in airtune("plan", "problem.json")[1]
+    assert "--allow-drop: found method jcpba, expected joint" in refused(
+        "plan", "problem.json", "--method", "jcpba", "--allow-drop"
+    )
 
 
 def test_plan_shows_any_id_as_it_is(airtune, tmp_path):

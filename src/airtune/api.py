@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from airtune.methods import METHODS
+from airtune.methods import METHODS, Mask
 from airtune.observer import Observer
-from airtune.planning import Plan, Problem
+from airtune.planning import Plan, Problem, participation
 from airtune.scenario import Scenario, known_method
 
 
-def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) -> Plan:
+def plan(
+    problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6, allow_drop: bool = False
+) -> Plan:
     """Choose every client's pruning rate and bandwidth.
 
     Args:
@@ -16,10 +18,11 @@ def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) 
             is measured the first time it is planned (a minute, with torch) and read from the cache then.
         method: one of `airtune.methods.METHODS`.
         gap: relative gap at which `joint` stops.
+        allow_drop: also choose whom to leave out, at the cost of its `drop_error`; with `joint` only.
 
     Raises:
         InfeasibleError: no plan exists; names the client that binds.
-        ValueError: there is no such method.
+        ValueError: there is no such method, or it cannot choose whom to leave out.
 
     Example:
         >>> import airtune
@@ -27,8 +30,18 @@ def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) 
         >>> chosen.total_s, chosen.prune, chosen.bandwidth_hz
     """
     rule = METHODS[known_method(method)]
+    if allow_drop and method != "joint":
+        raise ValueError(f"{method} cannot choose whom to leave out: expected joint")
+    numbers, participates = first_round(problem, method)
+    if allow_drop:
+        return participation.solve(numbers, gap)
+    return rule.plan(numbers, participates, gap)
+
+
+def first_round(problem: Problem | Scenario, method: str) -> tuple[Problem, Mask]:
+    """The numbers that `plan` plans with, and (clients,) who takes part under `method`."""
     if isinstance(problem, Problem):
-        return rule.plan(problem, rule.select(problem), gap)
+        return problem, METHODS[method].select(problem)
     from airtune.federation.gradients import unknown
     from airtune.federation.setting import make_setting
     from airtune.pruning.measured import measured_path
@@ -36,7 +49,8 @@ def plan(problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6) 
 
     scenario = problem.model_copy(update={"method": method})
     setting = make_setting(scenario, measured_path(scenario))
-    return setting.plan(draw_channels(scenario, 1), unknown(scenario), gap=gap)
+    channels, known = draw_channels(scenario, 1), unknown(scenario)
+    return setting.problem(channels, known, setting.participates), setting.participates
 
 
 def run(

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. A user's mistake is one line on stderr and exit status 2."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -63,11 +64,15 @@ def plan(
     method: Annotated[str, typer.Option(help="Planning rule.")] = "joint",
     out: Annotated[Path | None, typer.Option(help="Write the plan to this file.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    allow_drop: Annotated[
+        bool, typer.Option("--allow-drop", help="Also choose whom to leave out (drop_error); joint only.")
+    ] = False,
 ) -> None:
     """Choose pruning rates and bandwidth: for a problem file, or for a scenario's first round."""
     from airtune import api
     from airtune.files import write_whole
     from airtune.planning import Problem
+    from airtune.planning.explain import explain
     from airtune.scenario import known_method
     from airtune.scenario_file import load_scenario
 
@@ -75,8 +80,15 @@ def plan(
         known_method(method)
     except ValueError as error:
         raise InputError("--method", "", method, str(error)) from error
+    if allow_drop and method != "joint":
+        raise InputError("--allow-drop", "", words(f"method {method}"), "joint")
     problem = Problem.load(source) if source.suffix == ".json" else load_scenario(source)
-    chosen = api.plan(problem, method)
+    chosen = api.plan(problem, method, allow_drop=allow_drop)
+    why = None
+    if method == "joint":  # others' plans are not optimal, so that no multipliers explain them
+        numbers, _ = api.first_round(problem, method)
+        why = explain(numbers, chosen)
+        chosen = replace(chosen, binds=why.binds)
     if out is not None:
         write_whole(out, chosen.to_json())
     if json:
@@ -84,7 +96,7 @@ def plan(
     else:
         from airtune.results.terminal import print_plan
 
-        print_plan(chosen)
+        print_plan(chosen, why)
 
 
 @app.command()

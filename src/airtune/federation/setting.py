@@ -10,7 +10,7 @@ from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem
 from airtune.federation.gradients import unknown
 from airtune.methods import METHODS, Method
-from airtune.planning import Plan
+from airtune.planning import Plan, Problem
 from airtune.pruning.measured import MeasuredPath
 from airtune.radio.channel import Channels, draw_channels
 from airtune.scenario import Scenario
@@ -39,8 +39,12 @@ class Setting:
             known: of the clients' gradients, as the rounds before have measured them.
         """
         participates = self.participates if method is None else np.ones_like(self.participates)
-        problem = build_problem(self.scenario, self.curves, channels, participates, known)
+        problem = self.problem(channels, known, participates)
         return (method or self.method).plan(problem, participates, gap)
+
+    def problem(self, channels: Channels, known: Gradients, participates: npt.NDArray[np.bool_]) -> Problem:
+        """The numbers of one round in which the clients of `participates` (clients,) take part."""
+        return build_problem(self.scenario, self.curves, channels, participates, known)
 
 
 def make_setting(scenario: Scenario, measured: MeasuredPath) -> Setting:

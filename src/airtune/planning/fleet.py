@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from airtune.errors import InfeasibleError
+from airtune.planning.infeasible import pruned_too_far
 from airtune.planning.problem import Problem
 from airtune.planning.rounds import ErrorCurve, ErrorPower, Rounds
 
@@ -154,11 +154,7 @@ class Fleet:
 def _check_rounds(problem: Problem, floor: Array) -> None:
     harm = problem.weight * problem.error_at(floor)
     if problem.rounds.penalty * harm.sum() >= 1:
-        k = int(np.argmax(harm))
-        raise InfeasibleError(
-            problem.ids[k],
-            f"must be pruned by {floor[k]:.3g} at least: the target is out of reach at every deadline",
-        )
+        raise pruned_too_far(problem, floor)
 
 
 def _pieces(problem: Problem, floor: Array, ceiling: Array) -> tuple[Array, Array, Array, Array]:

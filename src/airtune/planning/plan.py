@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ class Plan:
         lower_bound_s: no plan takes less; None if the method has no such bound.
         relative_gap: (total_s - lower_bound_s) / total_s, or None.
         solve_s: seconds the solver took on this machine.
+        binds: (K,) what binds each client, as `explain` says it; None if nobody asked.
     """
 
     method: str
@@ -46,6 +48,7 @@ class Plan:
     lower_bound_s: float | None = None
     relative_gap: float | None = None
     solve_s: float = 0.0
+    binds: tuple[tuple[str, ...], ...] | None = None
 
     def bounded(self, lower_bound_s: float) -> "Plan":
         """The plan with a lower bound on N·T over all plans beside it."""
@@ -55,7 +58,7 @@ class Plan:
 
     def to_json(self) -> str:
         """The plan file (`airtune-plan/1`)."""
-        clients = [
+        clients: list[dict[str, Any]] = [
             {
                 "id": identifier,
                 "participates": bool(self.participates[k]),
@@ -66,6 +69,9 @@ class Plan:
             }
             for k, identifier in enumerate(self.ids)
         ]
+        if self.binds is not None:
+            for client, names in zip(clients, self.binds, strict=True):
+                client["binds"] = list(names)
         whole = {
             "schema": "airtune-plan/1",
             "method": self.method,
@@ -104,6 +110,9 @@ class Plan:
             lower_bound_s=read.lower_bound_s,
             relative_gap=read.relative_gap,
             solve_s=read.solve_s,
+            binds=None
+            if any(client.binds is None for client in read.clients)
+            else tuple(tuple(client.binds or ()) for client in read.clients),
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.errors import InfeasibleError, InputError, words
+from airtune.planning.infeasible import missed_too_much
 from airtune.planning.rounds import ErrorCurve, ErrorPower, ErrorTable, Rounds
 
 if TYPE_CHECKING:
@@ -182,10 +183,11 @@ class Problem:
         k = int(np.argmax(over))
         if over[k] > 1e-12:
             need = limit.fixed_bytes[k] + limit.prunable_bytes[k] * (1.0 - self.prune_max[k])
+            others = int((over > 1e-12).sum()) - 1
             raise InfeasibleError(
                 self.ids[k],
-                f"needs {need:.3g} bytes at its largest pruning rate {self.prune_max[k]:.3g}, "
-                f"has {limit.budget_bytes[k]:.3g}",
+                f"needs {need:.6g} bytes at its largest pruning rate {self.prune_max[k]:.3g}, "
+                f"has {limit.budget_bytes[k]:.6g}" + (f"; {others} more lack memory" if others else ""),
             )
         return np.minimum(floor, self.prune_max)
 
@@ -193,27 +195,30 @@ class Problem:
         """The problem of the participants alone; the others' `drop_error` is part of its `rounds`.
 
         Weights keep their values, so that they sum to less than 1.
+
+        Raises:
+            InfeasibleError: a participant does not fit in its memory, or N is infinite without the others.
         """
         if participates.all():
             return self
         memory = self.memory
         if memory is not None:
             memory = Memory(*(getattr(memory, part.name)[participates] for part in fields(Memory)))
-        left_out = float((self.weight * self.drop_error)[~participates].sum())
-        if self.rounds.penalty * left_out >= 1:
-            k = int(np.argmax(np.where(participates, -1.0, self.weight * self.drop_error)))
-            raise InfeasibleError(self.ids[k], "without it no number of rounds reaches the target")
-        return replace(
+        part = replace(
             self,
             ids=tuple(name for name, present in zip(self.ids, participates, strict=True) if present),
             cell=self.cell[participates],
-            rounds=self.rounds.given(left_out),
             errors=None
             if self.errors is None
             else tuple(curve for curve, present in zip(self.errors, participates, strict=True) if present),
             memory=memory,
             **{name: getattr(self, name)[participates] for name in _PER_CLIENT},
         )
+        left_out = float((self.weight * self.drop_error)[~participates].sum())
+        least = float(part.weight @ part.error_at(part.prune_floor()))
+        if left_out > 0 and self.rounds.penalty * (left_out + least) >= 1:
+            raise missed_too_much(self, participates, least)
+        return replace(part, rounds=self.rounds.given(left_out))
 
 
 _PER_CLIENT = (

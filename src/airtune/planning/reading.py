@@ -150,6 +150,7 @@ class PlannedClient(_Part):
     bandwidth_hz: NonNegative
     uplink_s: NonNegative
     round_s: NonNegative
+    binds: list[Identifier] | None = None
 
 
 class PlanFile(_Part):

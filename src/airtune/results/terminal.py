@@ -5,13 +5,13 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from airtune.observer import Observer
 from airtune.planning import Plan
+from airtune.planning.explain import Explanation
 from airtune.results.events import EVENTS_FILE, read_events
+from airtune.results.plan_table import plan_lines, plan_table
 from airtune.results.table import summary_table
 from airtune.scenario import Scenario
 
@@ -81,26 +81,9 @@ def print_run(directory: Path) -> None:
     console.print(folders, soft_wrap=True, markup=False)
 
 
-def print_plan(plan: Plan) -> None:
-    """A plan as a table, one client a row, and its totals below."""
-    table = Table("client", "pruning rate", "bandwidth", "upload", "round")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row, client in enumerate(map(escape, plan.ids)):
-        if not plan.participates[row]:
-            table.add_row(client, "left out", "", "", "")
-            continue
-        table.add_row(
-            client,
-            f"{plan.prune[row]:.3f}",
-            f"{plan.bandwidth_hz[row] / 1e6:.3f} MHz",
-            f"{plan.uplink_s[row]:.2f} s",
-            f"{plan.client_round_s[row]:.2f} s",
-        )
+def print_plan(plan: Plan, why: Explanation | None = None) -> None:
+    """A plan as a table, its totals below, and what more bandwidth would buy if it is explained."""
     console = Console(highlight=False)
-    console.print(table)
-    console.print(
-        f"{plan.method}: {plan.rounds:.1f} rounds of {plan.round_s:.2f} s, {plan.total_s:.1f} s in all"
-    )
-    if plan.lower_bound_s is not None and plan.relative_gap is not None:
-        console.print(f"no plan needs less than {plan.lower_bound_s:.1f} s (gap {plan.relative_gap:.1e})")
+    console.print(plan_table(plan, why))
+    for line in plan_lines(plan, why):
+        console.print(line, soft_wrap=True, markup=False)

@@ -1,0 +1,189 @@
+"""What binds each client of an optimal plan, and what a little more time, speed or bandwidth would buy.
+
+J = T·N(E) is least under t_k(ρ_k, b_k) ≤ T for every client and Σ b ≤ B in every cell. With multipliers μ_k
+and λ of these constraints, in seconds of J, the conditions of Karush, Kuhn and Tucker read
+
+    T:    Σ μ_k = N
+    b_k:  μ_k·(-∂t_k/∂b) = λ of k's cell
+    ρ_k:  μ_k·(-∂t_k/∂ρ) is a slope of T·N'(E)·w_k·e_k at ρ_k, at most the right one at the least ρ, at
+          least the left one at the largest
+
+and by the envelope theorem μ_k is what one second off client k's round would save, λ what one Hz more would.
+A client between two kinks of its curve settles the λ of its cell. Where all are at kinks, or at an end of
+their range, a range of λ is left; the first condition settles how far into it the cells are.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.planning import Plan, Problem, evaluate, plan
+from airtune.radio.rate import reached
+
+Array = npt.NDArray[np.float64]
+
+_STEP = 1e-6  # in ρ: one-sided slopes are taken from one to two steps away, beyond a kink's rounding
+_TIGHT = 1e-6  # relative: who is later than this finishes last
+_MATTERS = 1e-6  # relative to J: what a constraint has to save, per unit of ρ or of T, to be said to bind
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a plan is as it is. The arrays are multipliers: they hold for small changes.
+
+    Attributes:
+        problem, plan: what is explained.
+        binds: (K,) for each client what keeps N·T from falling: "deadline" (it would profit from a shorter
+            round of its own), "prune_max", "memory", "prune_min"; and "full" where it trains the whole
+            model. Empty for a client that is left out or merely waits.
+        second_s: (K,) seconds of N·T that one second less of the client's `fixed_s` saves; sums to N.
+        speed_s: (K,) seconds of N·T that a device twice as fast would save at the plan's multipliers.
+        hertz_s: (cells,) seconds of N·T that one Hz more in the cell saves.
+    """
+
+    problem: Problem
+    plan: Plan
+    binds: tuple[tuple[str, ...], ...]
+    second_s: Array
+    speed_s: Array
+    hertz_s: Array
+
+    def saved_by_bandwidth(self, cell: int, more_hz: float) -> float:
+        """Seconds of N·T that `more_hz` in `cell` would save, by planning anew for the same participants."""
+        bandwidth = self.problem.bandwidth_hz.copy()
+        bandwidth[cell] += more_hz
+        return self._saved(replace(self.problem, bandwidth_hz=bandwidth))
+
+    def saved_by_speed(self, client: int) -> float:
+        """Seconds of N·T that a device twice as fast for `client` would save, by planning anew."""
+        return self._saved(_twice_as_fast(self.problem, np.arange(len(self.binds)) == client))
+
+    def _saved(self, better: Problem) -> float:
+        after = plan(better, participates=self.plan.participates)
+        return max(self.plan.total_s - after.total_s, 0.0)
+
+
+def explain(problem: Problem, chosen: Plan) -> Explanation:
+    """The multipliers of an optimal plan (`joint`'s) of `problem`, for the clients that take part in it."""
+    present = chosen.participates
+    part = problem.restrict(present)
+    with np.errstate(all="ignore"):  # numbers near the ends of the floating-point range
+        client = _Clients.of(part, chosen.prune[present], chosen.bandwidth_hz[present])
+        hertz_s = np.nan_to_num(_bandwidth_prices(part, client))
+        second_s = np.nan_to_num(_deadline_prices(part, client, hertz_s))
+        binding = iter(_binding(part, client, second_s))
+    everyone = np.zeros(len(present))
+    everyone[present] = second_s
+    faster = evaluate(_twice_as_fast(problem, present), "", chosen.prune, chosen.bandwidth_hz, present)
+    return Explanation(
+        problem,
+        chosen,
+        binds=tuple(next(binding) if each else () for each in present),
+        second_s=everyone,
+        speed_s=everyone * (chosen.client_round_s - faster.client_round_s),
+        hertz_s=hertz_s,
+    )
+
+
+def _twice_as_fast(problem: Problem, clients: npt.NDArray[np.bool_]) -> Problem:
+    """Half the `compute_s`; how much of `fixed_s` is computing the problem does not say, so it stays."""
+    return replace(problem, compute_s=np.where(clients, 0.5 * problem.compute_s, problem.compute_s))
+
+
+@dataclass(frozen=True)
+class _Clients:
+    """The participants at their plan, all (K,).
+
+    `per_hertz` is -∂t/∂b. `left` and `right` (2, K) are the one-sided -∂t/∂ρ and T·N'(E)·w·e', the seconds
+    of J that pruning costs; NaN at an end of the range.
+    """
+
+    round_s: float
+    rounds: float
+    prune: Array
+    tight: npt.NDArray[np.bool_]
+    per_hertz: Array
+    left: Array
+    right: Array
+
+    @classmethod
+    def of(cls, problem: Problem, prune: Array, bandwidth_hz: Array) -> "_Clients":
+        here = evaluate(problem, "", prune, bandwidth_hz)
+        tight = here.client_round_s >= here.round_s * (1 - _TIGHT)
+        at = reached(bandwidth_hz, problem.snr_hz, problem.rate)
+        per_hertz = here.uplink_s * at.slope / (at.share * problem.snr_hz)
+        # N = base / (1 - φE), so N' = φN² / base.
+        steepness = here.round_s * problem.rounds.penalty * here.rounds * (here.rounds / problem.rounds.base)
+
+        def slopes(near: Array, far: Array) -> Array:
+            low, high = (np.clip(each, problem.prune_floor(), problem.prune_max) for each in (near, far))
+            time = [evaluate(problem, "", each, bandwidth_hz).client_round_s for each in (low, high)]
+            error = [problem.error_at(each) for each in (low, high)]
+            width = np.where(np.abs(high - low) > 0.5 * _STEP, high - low, np.nan)
+            per_prune = (time[0] - time[1]) / width
+            harm = steepness * problem.weight * (error[1] - error[0]) / width
+            return np.array([np.maximum(per_prune, 0.0), np.maximum(harm, 0.0)])
+
+        left = slopes(prune - _STEP, prune - 2 * _STEP)
+        right = slopes(prune + _STEP, prune + 2 * _STEP)
+        return cls(here.round_s, here.rounds, prune, tight, per_hertz, left, right)
+
+
+def _bandwidth_prices(problem: Problem, client: _Clients) -> Array:
+    """(cells,) λ; 0 in cells where nobody finishes last."""
+    cells = len(problem.bandwidth_hz)
+    sends = client.tight & (client.per_hertz > 0)
+    cell, per_hertz = problem.cell[sends], client.per_hertz[sends]
+    # μ = λ / per_hertz for those who send, so that the seconds of J per second of T are λ·worth.
+    worth = np.bincount(cell, 1 / per_hertz, cells)
+    (saved_left, harm_left), (saved_right, harm_right) = client.left[:, sends], client.right[:, sends]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low = np.nan_to_num(per_hertz * harm_left / saved_left, nan=0.0, posinf=0.0)
+        high = np.nan_to_num(per_hertz * harm_right / saved_right, nan=np.inf, posinf=np.inf)
+        most = np.where(worth > 0, client.rounds / worth, 0.0)
+    lowest, highest = np.zeros(cells), most.copy()
+    np.maximum.at(lowest, cell, low)
+    np.minimum.at(highest, cell, high)
+    # Crossed where a client that hardly matters is not quite at its optimum: N is the firmer limit.
+    lowest = np.minimum(lowest, highest)
+    room = (highest - lowest) @ worth
+    share = np.clip((client.rounds - lowest @ worth) / room, 0.0, 1.0) if room > 0 else 0.0
+    price = lowest + share * (highest - lowest)
+    total = price @ worth
+    # The plan's T is nearly the best, so that the first condition holds nearly; clients that finish last
+    # without sending anything may have a part in N too.
+    if total > client.rounds or (total > 0 and (sends == client.tight).all()):
+        price *= client.rounds / total
+    return np.asarray(price)
+
+
+def _deadline_prices(problem: Problem, client: _Clients, hertz_s: Array) -> Array:
+    """(K,) μ; whoever finishes last and has nothing to send gets what is left of N."""
+    sends = client.tight & (client.per_hertz > 0)
+    price = np.divide(hertz_s[problem.cell], client.per_hertz, out=np.zeros(len(sends)), where=sends)
+    silent = client.tight & ~sends
+    if silent.any():
+        price[silent] = max(client.rounds - price.sum(), 0.0) / silent.sum()
+    return price
+
+
+def _binding(problem: Problem, client: _Clients, second_s: Array) -> list[tuple[str, ...]]:
+    """What binds each participant."""
+    least = _MATTERS * client.rounds * client.round_s
+    deadline = second_s * client.round_s > least
+    saved, harm = client.left
+    may_prune_more = ~np.isnan(client.right[0])
+    largest = ~may_prune_more & (np.nan_to_num(second_s * saved - harm) > least)
+    saved, harm = client.right
+    at_floor = np.isnan(client.left[0]) & (client.prune <= problem.prune_floor() + _STEP)
+    floor = at_floor & (np.nan_to_num(harm - second_s * saved) > least)
+    memory = problem.prune_floor() > problem.prune_min
+    named = {
+        "deadline": deadline,
+        "prune_max": largest,
+        "memory": floor & memory,
+        "prune_min": floor & ~memory & (problem.prune_min > 0),
+        "full": client.prune <= _STEP,
+    }
+    return [tuple(name for name, holds in named.items() if holds[k]) for k in range(len(second_s))]

@@ -1,0 +1,98 @@
+"""A plan as people read it: what every client does, what binds it, and what would help."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from airtune.planning import Plan
+from airtune.planning.explain import Explanation
+
+_SHOWN, _CELLS_SHOWN = 20, 5
+_PLANNED_ANEW = 100  # clients: beyond, answers to "what if" are the multipliers', or they would take seconds
+_MEGAHERTZ = 1e6
+_NOTHING = 3e-6  # of N·T: savings that a plan's own gap could hide
+
+
+def plan_table(plan: Plan, why: Explanation | None) -> Table:
+    """One client a row; of many clients those that matter most."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("client", overflow="fold")
+    table.add_column("pruning rate", justify="right")
+    for name in ("bandwidth", "upload", "round"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if why is not None:
+        table.add_column("bound by", overflow="fold")
+        table.add_column("twice as fast\nsaves", justify="right", no_wrap=True)
+    for k in _shown(plan, why):
+        table.add_row(escape(plan.ids[k]), *_cells(plan, why, k))
+    return table
+
+
+def plan_lines(plan: Plan, why: Explanation | None) -> list[str]:
+    """What stands below the table."""
+    lines = []
+    if len(plan.ids) > _SHOWN:
+        left_out = int((~plan.participates).sum())
+        some = f", {left_out} of all left out" if left_out else ""
+        lines.append(f"and {len(plan.ids) - _SHOWN} more clients{some}; --json shows all")
+    rounds = f"{plan.rounds:.1f} rounds of {plan.round_s:.2f} s"
+    lines.append(f"{plan.method}: {rounds}, {plan.total_s:.1f} s in all")
+    if plan.lower_bound_s is not None and plan.relative_gap is not None:
+        lines.append(f"no plan needs less than {plan.lower_bound_s:.1f} s (gap {plan.relative_gap:.1e})")
+    return lines + ([] if why is None else _bandwidth_lines(why))
+
+
+def _shown(plan: Plan, why: Explanation | None) -> Sequence[int]:
+    """Clients of the largest multipliers, or the last to finish, in the plan's order."""
+    matters = plan.client_round_s if why is None else why.second_s
+    return sorted(np.argsort(-matters, kind="stable")[:_SHOWN].tolist())
+
+
+def _cells(plan: Plan, why: Explanation | None, k: int) -> list[str]:
+    if not plan.participates[k]:
+        return ["left out"]
+    found = [
+        f"{plan.prune[k]:.3f}",
+        f"{plan.bandwidth_hz[k] / 1e6:.3f} MHz",
+        f"{plan.uplink_s[k]:.2f} s",
+        f"{plan.client_round_s[k]:.2f} s",
+    ]
+    if why is None:
+        return found
+    binds = ", ".join(why.binds[k]).replace("full", "full model")
+    if _few(why) and why.problem.compute_s[k] > 0:
+        saved, about = why.saved_by_speed(k), ""
+    else:
+        saved, about = float(why.speed_s[k]), "≈ "
+    return [*found, binds or "nothing, waits", _saving(plan, saved, about)]
+
+
+def _bandwidth_lines(why: Explanation) -> list[str]:
+    """What one more MHz would save, cell by cell from the dearest down."""
+    lines = []
+    order = np.argsort(-why.hertz_s, kind="stable")
+    used = [int(cell) for cell in order if (why.problem.cell == cell).any()]
+    for cell in used[:_CELLS_SHOWN]:
+        if _few(why):
+            saved, about = why.saved_by_bandwidth(cell, _MEGAHERTZ), ""
+        else:
+            saved, about = float(why.hertz_s[cell]) * _MEGAHERTZ, "≈ "
+        saving = _saving(why.plan, saved, about)
+        lines.append(f"one more MHz in {why.problem.cell_ids[cell]} saves {saving}")
+    if len(used) > _CELLS_SHOWN:
+        lines.append(f"and less in {len(used) - _CELLS_SHOWN} more cells")
+    return lines
+
+
+def _few(why: Explanation) -> bool:
+    return len(why.binds) <= _PLANNED_ANEW
+
+
+def _saving(plan: Plan, seconds: float, about: str) -> str:
+    if seconds <= _NOTHING * plan.total_s:
+        return "nothing"
+    amount = f"{seconds:,.0f}" if seconds >= 1000 else f"{seconds:.3g}"
+    return f"{about}{amount} s ({100 * seconds / plan.total_s:.2g} %)"
