@@ -2,8 +2,9 @@
 
 Ten clients in a cell of 10 MHz. "fading" multiplies every client's received power by an independent Exp(1) in
 each round; "drift" moves it by shadowing of 8 dB whose correlation from one round to the next is 0.9. Every
-policy sees the same channels. `static` is the joint plan for the mean channels, its pruning rates and bandwidths
-held; the others plan each round on that round's channels. The last round counts as far as it is needed.
+policy sees the same channels. `static` is the joint plan for the mean channels, its pruning rates and
+bandwidths held; the others plan each round on that round's channels. The last round counts as far as it is
+needed.
 
     python benchmarks/online.py --seeds 200
 """

@@ -46,7 +46,7 @@ def plan(
     method: str = "joint",
     gap: float = 1e-6,
     participates: npt.NDArray[np.bool_] | None = None,
-    pace: Pace = Pace(),  # noqa: B008 (it is frozen)
+    pace: Pace = Pace(),
 ) -> Plan:
     """Choose every client's pruning rate and bandwidth.
 

@@ -1,17 +1,17 @@
 """`joint-online`: joint plans for channels that change from round to round.
 
 A round of weighted error E brings the target nearer by p = (1 - φE)/N0 of the way, in T seconds. Over many
-rounds of random channels what counts is E[p]/E[T], not every round's own p/T. Let θ be the largest such ratio.
-Then E[p] - θE[T] ≤ 0 for every policy, with equality for the best, so the best maximises p - θT in every
-round (Dinkelbach, On Nonlinear Fractional Programming, 1967). θ is learned as the ratio of what the rounds so
-far were planned to bring and to take (Neely, Dynamic Optimization and Learning for Renewal Systems, 2013).
+rounds of random channels what counts is E[p]/E[T], not each round's own p/T. Let θ be the largest such ratio:
+then E[p] - θE[T] ≤ 0 for every policy, with equality for the best, so the best one maximises p - θT in every
+round (Dinkelbach, On Nonlinear Fractional Programming, 1967). θ is learned as the ratio of what the rounds
+so far were planned to bring and to take (Neely, Dynamic Optimization and Learning for Renewal Systems, 2013).
 
-Maximising p - θT is minimising T + μE with μ = φ/(N0 θ), which `joint` can do. Let J be its optimum for base 1
+Maximising p - θT is minimising T + μE, μ = φ/(N0 θ), and `joint` can do that. Let J be its optimum for base 1
 and a penalty q: every plan has T ≥ J(1 - qE), its own with equality, so its own minimises T + qJ·E. And
-qJ = min T/(1/q - E) rises continuously from 0 to infinity for q from 0 to 1/min E: one q has qJ = μ, whatever θ.
+qJ = min T/(1/q - E) rises without a jump from 0 to infinity as q goes from 0 to 1/min E: one q has qJ = μ.
 
-That q is μ / min(T + μE). Any plan in place of the best gives a q that is not too large; and the plan for such a
-q gives a larger one, unless it is the right one: Newton's method, whose error is squared at each step.
+That q is μ / min(T + μE). Any plan in place of the best one gives a q that is not too large, and the plan for
+such a q gives a larger one until it is right: Newton's method, whose error is squared at each step.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ class Pace:
         return Pace(self.progress + 1.0 / plan.rounds, self.time_s + plan.round_s)
 
 
-def solve(problem: Problem, gap: float = 1e-6, pace: Pace = Pace()) -> Plan:  # noqa: B008 (it is frozen)
+def solve(problem: Problem, gap: float = 1e-6, pace: Pace = Pace()) -> Plan:
     """The plan that maximises p - θT, θ being the ratio of `pace`; in the first round that of `joint`.
 
     The larger θ, the shorter the round, down to the least round there is; as θ goes to 0, the round with the
