@@ -27,7 +27,7 @@ Gains = npt.NDArray[np.float64]  # (CLIENTS,) received power over its mean
 Policy = Callable[[Problem, Pace], Plan]
 
 
-def mean_problem(bits: float, seed: int) -> Problem:
+def mean_problem(bits: float, base: float, seed: int) -> Problem:
     """A cell without shadowing or fading; half of the upload shrinks with the work."""
     rng = generator(seed, "cell")
     loss_db = urban_macro_db(rng.uniform(50, 500, CLIENTS))
@@ -45,7 +45,7 @@ def mean_problem(bits: float, seed: int) -> Problem:
         payload_bits=0.5 * bits * ones,
         prune_min=0 * ones,
         prune_max=0.9 * ones,
-        rounds=Rounds(20.0, 0.8, ErrorPower(2.0)),
+        rounds=Rounds(base, 0.8, ErrorPower(2.0)),
     )
 
 
@@ -89,12 +89,13 @@ def seconds_to_target(policy: Policy, mean: Problem, gains: Iterator[Gains]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--base", type=float, default=20.0, help="rounds to the target without error")
     options = parser.parse_args()
     for channel, gains in CHANNELS.items():
         for bits in (1.6e7, 1.6e8):
             times: dict[str, list[float]] = {}
             for seed in range(options.seeds):
-                mean = mean_problem(bits, seed)
+                mean = mean_problem(bits, options.base, seed)
                 for name, policy in policies(mean).items():
                     times.setdefault(name, []).append(seconds_to_target(policy, mean, gains(seed)))
             rng = generator(0, "bootstrap")
@@ -105,6 +106,7 @@ def main() -> None:
                 line = {
                     "channel": channel,
                     "bits": bits,
+                    "base": options.base,
                     "policy": name,
                     "seeds": options.seeds,
                     "mean_s": round(float(np.mean(found)), 2),
