@@ -14,6 +14,7 @@ That q is μ / min(T + μE). Any plan in place of the best one gives a q that is
 such a q gives a larger one until it is right: Newton's method, whose error is squared at each step.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from airtune.planning import joint
@@ -53,9 +54,12 @@ def solve(problem: Problem, gap: float = 1e-6, pace: Pace = Pace()) -> Plan:
     plan, penalty = own, rounds.penalty
     for _ in range(_MOST_STEPS):
         error = float(problem.weight @ problem.error_at(plan.prune))
-        before, penalty = penalty, error_price / (plan.round_s + error_price * error)
+        cost = plan.round_s + error_price * error
+        if not 0 < cost < math.inf:
+            break
+        before, penalty = penalty, error_price / cost
         if abs(penalty - before) <= gap * before:
             break
         plan = joint.solve(replace(problem, rounds=Rounds(1.0, penalty, rounds.error)), gap)
     chosen = evaluate(problem, "joint-online", plan.prune, plan.bandwidth_hz)
-    return chosen if chosen.total_s < float("inf") else own
+    return chosen if chosen.total_s < math.inf else own
