@@ -380,3 +380,12 @@ def test_a_run_that_cannot_begin_leaves_nothing(before, after, expected, refused
     (tmp_path / "scenario.yaml").write_text(text)
     assert expected in refused("run", "scenario.yaml", "--out", "out")
     assert not (tmp_path / "out").exists()
+
+
+# -- calibrate ----------------------------------------------------------------------------------------
+
+
+def test_calibrate_of_no_run(refused, airtune):
+    assert "nowhere: found no such folder, expected the folder of a run" in refused("calibrate", "nowhere")
+    assert "events.jsonl: found No such file" in refused("calibrate", ".", "--target", "1.5")
+    assert "Missing argument" in airtune("calibrate")[2]

@@ -267,7 +267,7 @@ def test_files_that_cannot_be_read(tmp_path):
         ({"payload.keep": "all"}, "payload.keep: found 'all', expected a number"),
         ({"payload.keep": 1.5}, "payload.keep: found 1.5, expected at most 1"),
         ({"lora": None}, "lora: found nothing, expected a mapping of fields"),
-        ({"method": "fedavg"}, "method: found 'fedavg', expected one of joint, jcpba"),
+        ({"method": "fedavg"}, "method: found 'fedavg', expected one of joint, joint-online"),
         ({"task": "gsm8k"}, "task: found 'gsm8k', expected a mapping of fields"),
         ({"task.name": "gsm"}, "task.name: found 'gsm', expected 'gsm_symbolic', 'gsm8k'"),
         ({"task.data": "~a\0"}, r"task.data: found '~a\x00', expected a path"),

@@ -159,6 +159,21 @@ def report(directory: Annotated[Path, typer.Argument(help="Folder of a run.", sh
 
 
 @app.command()
+def calibrate(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs of one task.", show_default=False)
+    ],
+    target: Annotated[
+        float | None, typer.Option(help="Test loss to reach.", show_default="the lowest that all reached")
+    ] = None,
+) -> None:
+    """Fit the planner's rounds to target, `convergence` in a scenario, to earlier runs."""
+    from airtune.results.calibration import calibrate
+
+    print(calibrate(directories, target))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)

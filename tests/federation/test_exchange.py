@@ -14,6 +14,7 @@ from airtune.federation.grid import InProcessGrid
 from airtune.federation.messages import Assignment, Update
 from airtune.federation.round import nodes_by_client, play_round
 from airtune.federation.setting import Setting, make_setting
+from airtune.planning import Pace
 from airtune.pruning.adapters import Adapter, initial_adapter, slice_adapter
 from airtune.pruning.measured import measured_path
 from airtune.randomness import generator
@@ -90,6 +91,7 @@ def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | N
         setting,
         adapter,
         Gradients(np.ones(len(IDS)), np.ones(len(IDS))),
+        Pace(),
         1,
         lambda client, loss: told.append(client) if told is not None else None,
     )

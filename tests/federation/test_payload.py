@@ -15,6 +15,7 @@ from airtune.federation.client_app import app as client_app
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.round import nodes_by_client, play_round
 from airtune.federation.setting import make_setting
+from airtune.planning import Pace
 from airtune.pruning.adapters import initial_adapter
 from airtune.pruning.measured import measured_path
 from airtune.results.events import read_events
@@ -99,7 +100,7 @@ def test_a_wrong_payload_is_blamed_on_its_client(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = r"^round 1: client slow-0: an update whose matrix model\S+ has a scale that is negative or not"
     with pytest.raises(AirtuneError, match=expected):
-        play_round(grid, nodes, setting, adapter, NOTHING_KNOWN, 1, lambda client, loss: None)
+        play_round(grid, nodes, setting, adapter, NOTHING_KNOWN, Pace(), 1, lambda client, loss: None)
 
 
 def test_a_client_that_sends_another_format_is_refused(tiny):
@@ -110,4 +111,4 @@ def test_a_client_that_sends_another_format_is_refused(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = "^round 1: client slow-0: an update without a matrix .* in uint8"
     with pytest.raises(AirtuneError, match=expected):
-        play_round(grid, nodes, setting, adapter, NOTHING_KNOWN, 1, lambda client, loss: None)
+        play_round(grid, nodes, setting, adapter, NOTHING_KNOWN, Pace(), 1, lambda client, loss: None)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airtune import AirtuneError, InputError, Scenario, run
+from airtune import AirtuneError, InputError, Plan, Scenario, run
 from airtune.federation.checkpoint import FILE, Checkpoint
 from airtune.federation.folder import RunFolder
 from airtune.observer import Observer
@@ -193,6 +193,27 @@ def test_what_lossy_uploads_still_owe_is_not_forgotten(tiny, tmp_path):
     assert first.keys() == again.keys()
     assert all((first[name] == again[name]).all() for name in first)
     assert any(first[name].any() for name in first)
+
+
+def test_what_joint_online_has_learned_is_not_forgotten(tiny, tmp_path):
+    def plans(folder: Path) -> list[Plan]:
+        files = sorted((folder / "plans").iterdir())
+        return [replace(Plan.from_json(file.read_text()), solve_s=0.0) for file in files]
+
+    online = Scenario.model_validate(tiny.model_dump() | {"method": "joint-online"})
+    straight = run(online, tmp_path / "straight")
+    for after in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            run(online, tmp_path / "run", resume=after > 1, observer=Stop(after))
+    run(online, tmp_path / "run", resume=True)
+    planned = plans(straight)
+    assert [plan.to_json() for plan in plans(tmp_path / "run")] == [plan.to_json() for plan in planned]
+    assert (tmp_path / "run" / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()
+    *_, last = (event for event in read_events(straight / "events.jsonl") if event["event"] == "round")
+    assert last["pace"]["progress"] == pytest.approx(sum(1 / plan.rounds for plan in planned))
+    assert last["pace"]["time_s"] == pytest.approx(sum(plan.round_s for plan in planned))
+    # Something was learned: not every round is the one that is best by itself.
+    assert [plan.lower_bound_s is None for plan in planned] == [False, True, True]
 
 
 def test_the_observer_hears_the_rounds_that_are_left(tiny, tmp_path):

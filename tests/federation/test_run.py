@@ -17,6 +17,7 @@ from airtune.learning.models import prepare
 from airtune.methods import METHODS
 from airtune.pruning.adapters import initial_adapter
 from airtune.pruning.measured import measured_path
+from airtune.results.calibration import calibrate
 from airtune.results.events import read_events
 
 # pytest would take the imported function for a test.
@@ -29,6 +30,12 @@ def rounds_of(folder: Path) -> list[dict]:
 
 def base_model() -> nn.Module:
     return AutoModelForCausalLM.from_pretrained(prepare("tiny"), dtype=torch.float32)
+
+
+def test_runs_can_be_calibrated(finished):
+    text = calibrate([finished])
+    assert "3.00 rounds, mean error" in text
+    assert "one run does not tell the penalty; with 0.8, base is " in text
 
 
 def changed(scenario: Scenario, **changes: object) -> Scenario:

@@ -19,7 +19,7 @@ from airtune.federation.gradients import update
 from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.federation.setting import Setting
 from airtune.payload.update import decode_update
-from airtune.planning import Plan
+from airtune.planning import Pace, Plan
 from airtune.pruning.adapters import Adapter, check_update, slice_adapter, slice_sent
 from airtune.radio.channel import Channels, draw_channels
 
@@ -76,6 +76,7 @@ def play_round(
     setting: Setting,
     adapter: Adapter,
     known: Gradients,
+    pace: Pace,
     round_number: int,
     on_client: Callable[[str, float], None],
 ) -> PlayedRound:
@@ -84,6 +85,7 @@ def play_round(
     Args:
         nodes: node of every client, from `nodes_by_client`.
         known: of the clients' gradients, as the rounds before have measured them.
+        pace: of the rounds before, as they were planned.
         on_client: told (client id, training loss) of every client as it finishes.
 
     Raises:
@@ -91,7 +93,7 @@ def play_round(
         InfeasibleError: this round's channels allow no plan.
     """
     channels = draw_channels(setting.scenario, round_number)
-    plan = setting.plan(channels, known)
+    plan = setting.plan(channels, known, pace=pace)
     members, path = setting.scenario.members(), setting.measured.path
     reductions = {
         client: path.reduction(float(plan.prune[client]))

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from airtune.federation.round import nodes_by_client, play_round
 from airtune.federation.setting import Setting, make_setting
 from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
+from airtune.planning import Pace
 from airtune.pruning.adapters import initial_adapter
 from airtune.radio.channel import draw_channels
 from airtune.results.events import SCHEMA
@@ -65,13 +67,14 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
     known = unknown(scenario)
     if "gradients" in state.event:
         known = Gradients(*(np.array(state.event["gradients"][part]) for part in ("unlike", "noise")))
+    pace = Pace(**state.event.get("pace", {}))
     for round_number in range(state.round_number + 1, scenario.rounds + 1):
 
         def on_client(client: str, loss: float, number: int = round_number) -> None:
             observer.on_client(number, client, loss)
 
-        played = play_round(grid, nodes, setting, state.adapter, known, round_number, on_client)
-        known = played.known
+        played = play_round(grid, nodes, setting, state.adapter, known, pace, round_number, on_client)
+        known, pace = played.known, pace.after(played.plan)
         folder.write_plan(round_number, played.plan)
         loss, group_loss = judge.losses(played.adapter)
         clock_s = state.clock_s + played.facts["round_s"]
@@ -82,6 +85,7 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
             "loss": loss,
             "group_loss": group_loss,
             "gradients": {"unlike": known.unlike.tolist(), "noise": known.noise.tolist()},
+            "pace": asdict(pace),
             "elapsed_s": time.perf_counter() - started,
         }
         # Real nodes keep their own state; that of clients in this process would be lost with it.

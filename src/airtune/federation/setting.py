@@ -10,7 +10,7 @@ from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem
 from airtune.federation.gradients import unknown
 from airtune.methods import METHODS, Method
-from airtune.planning import Plan, Problem
+from airtune.planning import Pace, Plan, Problem
 from airtune.pruning.measured import MeasuredPath
 from airtune.radio.channel import Channels, draw_channels
 from airtune.scenario import Scenario
@@ -32,15 +32,17 @@ class Setting:
         known: Gradients,
         method: Method | None = None,
         gap: float = 1e-6,
+        pace: Pace = Pace(),
     ) -> Plan:
         """This run's plan for one round, or that of another `method` with everybody in it.
 
         Args:
             known: of the clients' gradients, as the rounds before have measured them.
+            pace: of the rounds before, as they were planned.
         """
         participates = self.participates if method is None else np.ones_like(self.participates)
         problem = self.problem(channels, known, participates)
-        return (method or self.method).plan(problem, participates, gap)
+        return (method or self.method).plan(problem, participates, gap, pace)
 
     def problem(self, channels: Channels, known: Gradients, participates: npt.NDArray[np.bool_]) -> Problem:
         """The numbers of one round in which the clients of `participates` (clients,) take part."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from airtune import planning
 from airtune.costs.shapes import ModelShape
-from airtune.planning import Plan, Problem
+from airtune.planning import Pace, Plan, Problem
 from airtune.planning.drop_slowest import stragglers
 from airtune.pruning.adapters import Adapter, average_over_holders
 from airtune.pruning.path import Reduction
@@ -35,15 +35,16 @@ class Method:
     select: Callable[[Problem], Mask] = everyone
     aggregate: Callable[[Adapter, ModelShape, Updates], Adapter] = average_over_holders
 
-    def plan(self, problem: Problem, participates: Mask, gap: float = 1e-6) -> Plan:
-        """The plan for one round's problem."""
-        return planning.plan(problem, self.name, gap, participates)
+    def plan(self, problem: Problem, participates: Mask, gap: float = 1e-6, pace: Pace = Pace()) -> Plan:
+        """The plan for one round's problem; `pace` is that of the rounds before."""
+        return planning.plan(problem, self.name, gap, participates, pace)
 
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("joint"),
+        Method("joint-online"),
         Method("jcpba"),
         Method("pruning-only"),
         Method("bandwidth-only"),

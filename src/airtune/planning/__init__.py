@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.errors import InfeasibleError
-from airtune.planning import bandwidth_only, drop_slowest, fedit, jcpba, joint, pruning_only
+from airtune.planning import bandwidth_only, drop_slowest, fedit, jcpba, joint, online, pruning_only
+from airtune.planning.online import Pace
 from airtune.planning.part import solve_part
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Memory, Problem
@@ -21,6 +22,7 @@ __all__ = [
     "ErrorPower",
     "ErrorTable",
     "Memory",
+    "Pace",
     "Plan",
     "Problem",
     "Rounds",
@@ -30,6 +32,7 @@ __all__ = [
 
 SOLVERS: dict[str, Callable[[Problem], Plan]] = {
     "joint": joint.solve,
+    "joint-online": online.solve,
     "jcpba": jcpba.solve,
     "pruning-only": pruning_only.solve,
     "bandwidth-only": bandwidth_only.solve,
@@ -43,14 +46,16 @@ def plan(
     method: str = "joint",
     gap: float = 1e-6,
     participates: npt.NDArray[np.bool_] | None = None,
+    pace: Pace = Pace(),
 ) -> Plan:
     """Choose every client's pruning rate and bandwidth.
 
     Args:
         method: a key of `SOLVERS`.
-        gap: relative gap at which `joint` stops, 1e-9 at least; other methods have none.
+        gap: relative gap at which `joint` and `joint-online` stop, 1e-9 at least; other methods have none.
         participates: (K,) False for clients to leave out, under any method; by default only
             `drop-slowest` leaves clients out.
+        pace: of the rounds before, from which `joint-online` learns; other methods look at no other round.
 
     Raises:
         InfeasibleError: no plan exists; names the client that binds.
@@ -64,7 +69,11 @@ def plan(
         raise ValueError(f"method {method!r}: expected one of {', '.join(SOLVERS)}")
     if not gap > 0:
         raise ValueError(f"gap {gap!r}: expected a number above 0")
-    solver = partial(joint.solve, gap=gap) if method == "joint" else SOLVERS[method]
+    solver = SOLVERS[method]
+    if method == "joint":
+        solver = partial(joint.solve, gap=gap)
+    elif method == "joint-online":
+        solver = partial(online.solve, gap=gap, pace=pace)
     begin = time.perf_counter()
     # Numbers near the ends of the floating-point range may overflow on the way; the end is checked.
     with np.errstate(all="ignore"):

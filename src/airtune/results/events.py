@@ -81,6 +81,14 @@ class KnownGradients(TypedDict):
 
 
 @_checked
+class PlannedPace(TypedDict):
+    """Progress towards the target and seconds of all rounds so far, as planned (`planning.Pace`)."""
+
+    progress: Amount
+    time_s: Amount
+
+
+@_checked
 class RoundEvent(TypedDict):
     """One finished round. A client that was left out of it is absent from `clients`.
 
@@ -101,6 +109,7 @@ class RoundEvent(TypedDict):
     elapsed_s: Amount
     group_loss: NotRequired[dict[str, Amount]]
     gradients: NotRequired[KnownGradients]
+    pace: NotRequired[PlannedPace]
     clients: list[ClientRound]
 
 
