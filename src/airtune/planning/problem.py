@@ -178,13 +178,12 @@ class Problem:
         with np.errstate(divide="ignore", invalid="ignore"):
             fits = np.where(spare >= limit.prunable_bytes, 1.0, spare / limit.prunable_bytes)
         floor = np.maximum(self.prune_min, 1.0 - fits)
-        over = floor - self.prune_max
-        k = int(np.argmax(over))
-        if over[k] > 1e-12:
-            need = limit.fixed_bytes[k] + limit.prunable_bytes[k] * (1.0 - self.prune_max[k])
+        need = limit.fixed_bytes + limit.prunable_bytes * (1.0 - self.prune_max)
+        k = int(np.argmax(need / limit.budget_bytes))
+        if need[k] > limit.budget_bytes[k] * (1 + 1e-12):
             raise InfeasibleError(
                 self.ids[k],
-                f"needs {need:.3g} bytes at its largest pruning rate {self.prune_max[k]:.3g}, "
+                f"needs {need[k]:.3g} bytes at its largest pruning rate {self.prune_max[k]:.3g}, "
                 f"has {limit.budget_bytes[k]:.3g}",
             )
         return np.minimum(floor, self.prune_max)
