@@ -178,6 +178,9 @@ class Problem:
         with np.errstate(divide="ignore", invalid="ignore"):
             fits = np.where(spare >= limit.prunable_bytes, 1.0, spare / limit.prunable_bytes)
         floor = np.maximum(self.prune_min, 1.0 - fits)
+        # Rounded up where it was rounded down: a ten-quadrillionth of much may be more than there is.
+        over = limit.prunable_bytes * (1.0 - floor) > spare
+        floor = np.where(over, np.nextafter(floor, 2.0), floor)
         need = limit.fixed_bytes + limit.prunable_bytes * (1.0 - self.prune_max)
         k = int(np.argmax(need / limit.budget_bytes))
         if need[k] > limit.budget_bytes[k] * (1 + 1e-12):
