@@ -63,6 +63,9 @@ def plan(
     method: Annotated[str, typer.Option(help="Planning rule.")] = "joint",
     out: Annotated[Path | None, typer.Option(help="Write the plan to this file.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    resource_block_hz: Annotated[
+        float | None, typer.Option(help="Give bandwidth in whole blocks of so many Hz.", show_default=False)
+    ] = None,
 ) -> None:
     """Choose pruning rates and bandwidth: for a problem file, or for a scenario's first round."""
     from airtune import api
@@ -77,6 +80,16 @@ def plan(
         raise InputError("--method", "", method, str(error)) from error
     problem = Problem.load(source) if source.suffix == ".json" else load_scenario(source)
     chosen = api.plan(problem, method)
+    if resource_block_hz is not None:
+        from airtune.planning.blocks import in_blocks
+
+        if method != "joint" or not isinstance(problem, Problem):
+            found = words(f"{source} with method {method}")
+            raise InputError("--resource-block-hz", "", found, "a problem file (.json) and method joint")
+        try:
+            chosen = in_blocks(problem, chosen, resource_block_hz)
+        except ValueError as error:
+            raise InputError("--resource-block-hz", "", resource_block_hz, str(error)) from error
     if out is not None:
         write_whole(out, chosen.to_json())
     if json:

@@ -34,19 +34,19 @@ def in_blocks(problem: Problem, chosen: Plan, block_hz: float) -> Plan:
     """`chosen`, a plan for this problem, made anew for bandwidths that are multiples of `block_hz`.
 
     Returns:
-        The plan for the same participants. It keeps the lower bound of `chosen`, so that `relative_gap` is what
-        whole blocks lose against the optimum without them, or slightly more.
+        The plan for the same participants. It keeps the lower bound of `chosen`, so that `relative_gap` is
+        what whole blocks lose against the optimum without them, or slightly more.
 
     Raises:
         InfeasibleError: a cell has fewer blocks than clients with something to send.
         ValueError: a block that is not above 0, or more than `MOST_BLOCKS` in a cell.
     """
     if not block_hz > 0:
-        raise ValueError(f"a resource block of {block_hz:g} Hz: expected more than 0")
+        raise ValueError(f"a resource block above 0 Hz, not {block_hz:g} Hz")
     part = problem.restrict(chosen.participates)
     blocks = np.floor(part.bandwidth_hz / block_hz * (1 + 1e-12))
     if blocks[part.cell].max() > MOST_BLOCKS:
-        raise ValueError(f"a resource block of {block_hz:g} Hz: expected at most {MOST_BLOCKS} in a cell")
+        raise ValueError(f"at most {MOST_BLOCKS} resource blocks in a cell")
     grid = _Grid(part, blocks.astype(np.int64), block_hz)
     counts, deadline = _search(grid, chosen)
     prune, hertz = np.ones(len(problem.ids)), np.zeros(len(problem.ids))
@@ -77,10 +77,9 @@ class _Grid:
         # A curve may say anything of NaN.
         return np.where(np.isnan(prune), np.inf, self.problem.weight * error)
 
-    def total(self, deadline: float, counts: Counts) -> float:
-        """N·T of a division with the least pruning that meets the deadline."""
-        error = self.harm(deadline, counts).sum()
-        return math.inf if math.isinf(error) else deadline * float(self.problem.rounds.count(error))
+    def rounds(self, deadline: float, counts: Counts) -> float:
+        """N of a division with the least pruning that meets the deadline."""
+        return float(self.problem.rounds.count(self.harm(deadline, counts).sum()))
 
     def least(self, deadline: float) -> Counts | None:
         """(K,) blocks with which the smallest sub-models meet the deadline; None where a cell has too few."""
@@ -104,16 +103,14 @@ class _Grid:
         while True:
             width = min(width, int(spare[cell].max()))
             harm = self.harm(deadline, counts + np.arange(width + 1)[:, None])
-            saving = (
-                harm[:-1] - harm[1:]
-            ).ravel()  # block after block, so that equal savings keep their order
+            saving = (harm[:-1] - harm[1:]).ravel()
             owner = np.tile(np.arange(len(cell)), width)
             ranked = np.lexsort((-saving, cell[owner]))
             home = cell[owner[ranked]]
             place = np.arange(len(ranked)) - np.searchsorted(home, home)
             given = ranked[(place < spare[home]) & (saving[ranked] > 0)]
             more = np.bincount(owner[given], minlength=len(cell))
-            if (more < np.minimum(width, spare[cell])).all() or width == spare[cell].max():
+            if ((more < width) | (more >= spare[cell])).all():
                 return np.asarray(counts + more)
             width *= 2
 
@@ -121,16 +118,12 @@ class _Grid:
         return np.bincount(self.problem.cell, counts, len(self.blocks)).astype(np.int64)
 
 
-def _search(grid: _Grid, start: float) -> tuple[Counts, float]:
-    """The division and the deadline of the least N·T found; `start` is a deadline to look at early."""
-    problem, floor, one = (
-        grid.problem,
-        grid.problem.prune_floor(),
-        np.full(len(grid.problem.ids), grid.block_hz),
-    )
-    # Everybody full on one block: later deadlines gain nothing. Everybody alone in the cell: the first possible.
-    last = evaluate(problem, "one block", floor, one).round_s
-    alone = grid.blocks[problem.cell] * grid.block_hz
+def _search(grid: _Grid, chosen: Plan) -> tuple[Counts, float]:
+    """The division and the deadline of the least N·T found, early on at the deadline of `chosen`."""
+    problem, start, known = grid.problem, chosen.round_s, chosen.lower_bound_s or 0.0
+    # With everybody full on one block, later deadlines gain nothing; nobody is faster than alone in the cell.
+    one, alone = (grid.hertz(counts) for counts in (np.ones_like(problem.cell), grid.blocks[problem.cell]))
+    last = evaluate(problem, "full", problem.prune_floor(), one).round_s
     first = min(evaluate(problem, "alone", problem.prune_max, alone).round_s, last)
     best = _Best(grid)
     fewest = best.rounds_at(last)
@@ -189,12 +182,15 @@ class _Best:
         counts = self.grid.divide(deadline)
         if counts is None:
             return math.inf
-        total = self.grid.total(deadline, counts)
-        if total < self.total:
-            self.total, self.deadline, self.counts = total, deadline, counts
-        if total < self.total * (1 + 10 * _PRECISION):
+        rounds = self.grid.rounds(deadline, counts)
+        self._remember(deadline, counts, rounds)
+        if rounds * deadline < self.total * (1 + 10 * _PRECISION):
             self._best_deadline_for(counts)
-        return total / deadline if deadline > 0 else float(self.grid.problem.rounds.count(0.0))
+        return rounds
+
+    def _remember(self, deadline: float, counts: Counts, rounds: float) -> None:
+        if math.isfinite(rounds) and rounds * deadline < self.total:
+            self.total, self.deadline, self.counts = rounds * deadline, deadline, counts
 
     def _best_deadline_for(self, counts: Counts) -> None:
         """Golden section: N·T of one division has one minimum over T, as for bandwidths that are given."""
@@ -203,9 +199,8 @@ class _Best:
         high = min(evaluate(problem, "full", problem.prune_floor(), hertz).round_s, 2 * self.deadline)
         for _ in range(_STEPS):
             left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-            totals = [self.grid.total(deadline, counts) for deadline in (left, right)]
-            for deadline, total in zip((left, right), totals, strict=True):
-                if total < self.total:
-                    self.total, self.deadline, self.counts = total, deadline, counts
+            both = [self.grid.rounds(deadline, counts) for deadline in (left, right)]
+            self._remember(left, counts, both[0])
+            self._remember(right, counts, both[1])
             # Short deadlines are the ones that may leave the target out of reach.
-            low, high = (low, right) if totals[0] < totals[1] else (left, high)
+            low, high = (low, right) if left * both[0] < right * both[1] else (left, high)
