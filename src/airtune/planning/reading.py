@@ -35,6 +35,13 @@ def _measure(value: float) -> float:
     return value
 
 
+def _printable(text: str) -> str:
+    """Names appear in errors, which are one line."""
+    if not text.isprintable():
+        raise ValueError("printable text")
+    return text
+
+
 SMALLEST, LARGEST = 1e-30, 1e30
 Number = Annotated[float, BeforeValidator(_number)]
 NonNegative = Annotated[Number, Field(ge=0)]
@@ -42,7 +49,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Measure = Annotated[Number, AfterValidator(_measure)]
 PositiveMeasure = Annotated[Measure, Field(gt=0)]
 Amount = Annotated[Measure, Field(ge=0)]
-Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+Identifier = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
 
 class _Part(BaseModel):
