@@ -29,8 +29,11 @@ def one(task: tuple[int, int]) -> tuple[str, str, bytes, Outcome]:
     random = Random(f"{seed}/{number}")
     maker = random.choices(tuple(MAKERS), (3, 3, 4))[0]
     method = "joint" if random.random() < 0.7 else random.choice(tuple(SOLVERS))
+    blocks = random.choice((3, 20, 111)) if method == "joint" and random.random() < 0.15 else None
     data = MAKERS[maker](random)
-    return maker, method, data, outcome(data, method)
+    if blocks is not None:
+        maker = f"{maker}, in blocks"
+    return maker, method if blocks is None else f"{method} {blocks}", data, outcome(data, method, blocks)
 
 
 def main() -> None:

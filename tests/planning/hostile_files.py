@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -20,6 +21,7 @@ from feasibility import violations
 
 from airtune.errors import AirtuneError
 from airtune.planning import Plan, Problem, plan
+from airtune.planning.blocks import in_blocks
 
 LONGEST_S = 5.0  # of processor time, for files of up to 20 clients
 EDGES = (0.0, 1e-30, 1e-16, 1.0, 1.0 + 2.3e-16, 1e15, 1e30)  # 1e-30 and 1e30 are the ends of what is read
@@ -177,13 +179,11 @@ def _spoil(whole: dict[str, Any], random: Random) -> None:
     elif change == 2:
         holder[key] = random.choice(([holder[key]], {str(key): holder[key]}, str(holder[key])))
     elif change == 3 and isinstance(holder, list):
-        holder.append(holder[key])
+        holder.append(deepcopy(holder[key]))
     elif change == 4:
-        holder[key] = random.choice(places)[0]
-        if _loops(whole):
-            holder[key] = None
+        holder[key] = deepcopy(random.choice(places)[0])
     else:
-        holder[key] = random.choice(_JUNK)
+        holder[key] = deepcopy(random.choice(_JUNK))
 
 
 _JUNK: tuple[Any, ...] = (
@@ -205,14 +205,6 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
             yield value, key
             yield from _places(inner)
-
-
-def _loops(whole: Any) -> bool:
-    try:
-        json.dumps(whole)
-    except (ValueError, RecursionError):
-        return True
-    return False
 
 
 def _doubled_key(text: str, random: Random) -> bytes:
@@ -254,13 +246,17 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def outcome(data: bytes, method: str = "joint") -> Outcome:
-    """Read the file and plan it: a plan that the judge passes or a one-line error; the rest is an offence."""
+def outcome(data: bytes, method: str = "joint", blocks: int | None = None) -> Outcome:
+    """Read the file and plan it: a plan that the judge passes or a one-line error; the rest is an offence.
+
+    Args:
+        blocks: whole resource blocks, so many of them in the largest cell.
+    """
     begin = time.process_time()
     kind, offence = "offence", ""
     try:
         with _limit(LONGEST_S):
-            kind, offence = _planned(data, method)
+            kind, offence = _planned(data, method, blocks)
     except AirtuneError as error:
         message = str(error)
         kind = _pattern(message)
@@ -274,19 +270,22 @@ def outcome(data: bytes, method: str = "joint") -> Outcome:
     return Outcome(kind, offence, time.process_time() - begin)
 
 
-def _planned(data: bytes, method: str) -> tuple[str, str]:
+def _planned(data: bytes, method: str, blocks: int | None) -> tuple[str, str]:
     with tempfile.TemporaryDirectory(dir=_FOLDER) as folder:
         file = Path(folder) / "problem.json"
         file.write_bytes(data)
         problem = Problem.load(file)
-    chosen = plan(problem, method)
+    chosen, block_hz = plan(problem, method), None
+    if blocks is not None:
+        block_hz = float(problem.bandwidth_hz.max()) / blocks
+        chosen = in_blocks(problem, chosen, block_hz)
     text = chosen.to_json()
-    found = violations(json.loads(data), json.loads(text))
+    found = violations(json.loads(data), json.loads(text), block_hz)
     if Plan.from_json(text).to_json() != text:
         found.append("the plan file does not survive reading and writing")
     if method == "joint" and chosen.relative_gap is None:
         found.append("no certificate")
-    loose = chosen.relative_gap is not None and chosen.relative_gap > 1e-6
+    loose = blocks is None and chosen.relative_gap is not None and chosen.relative_gap > 1e-6
     return "plan with a gap above 1e-6" if loose else "plan", "; ".join(found[:5])
 
 
