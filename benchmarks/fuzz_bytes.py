@@ -1,6 +1,7 @@
 """The planner against bytes that atheris makes up, guided by the branches that they reach.
 
-Files are read, planned and judged as by fuzz.py. Needs `pip install atheris==3.0.0`. Arguments are libFuzzer's; what offends is a crash, and its file is kept:
+Files are read, planned and judged as by fuzz.py. Needs `pip install atheris==3.0.0`. Arguments are those of
+libFuzzer; what offends is a crash, and its file is kept:
 
     python benchmarks/fuzz_bytes.py CORPUS -max_total_time=600 -max_len=4096 -artifact_prefix=offenders/
 
