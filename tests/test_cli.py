@@ -173,6 +173,23 @@ def test_plan_prints_and_writes_json(airtune, tmp_path):
     assert Plan.from_json(output).method == "jcpba"
 
 
+def test_plan_in_resource_blocks(airtune, tmp_path):
+    (tmp_path / "problem.json").write_text(problem())
+    code, output, error = airtune("plan", "problem.json", "--resource-block-hz", "180000", "--json")
+    assert (code, error) == (0, "")
+    blocks = Plan.from_json(output).bandwidth_hz / 180e3
+    assert blocks.tolist() == [round(number) for number in blocks]
+
+
+def test_resource_blocks_that_cannot_be(refused, tmp_path):
+    (tmp_path / "problem.json").write_text(problem())
+    blocks = ("plan", "problem.json", "--resource-block-hz")
+    assert "a resource block above 0 Hz" in refused(*blocks, "-1")
+    assert "expected at most" in refused(*blocks, "0.1")
+    assert "cell cell-0 has 1 resource blocks" in refused(*blocks, "6e6")
+    assert "method joint" in refused(*blocks, "180000", "--method", "jcpba")
+
+
 def test_plan_of_a_scenario(airtune):
     code, output, error = airtune("plan", TINY, "--json")
     assert (code, error) == (0, "")

@@ -67,11 +67,15 @@ def plan(
     allow_drop: Annotated[
         bool, typer.Option("--allow-drop", help="Also choose whom to leave out (drop_error); joint only.")
     ] = False,
+    resource_block_hz: Annotated[
+        float | None, typer.Option(help="Give bandwidth in whole blocks of so many Hz.", show_default=False)
+    ] = None,
 ) -> None:
     """Choose pruning rates and bandwidth: for a problem file, or for a scenario's first round."""
     from airtune import api
     from airtune.files import write_whole
     from airtune.planning import Problem
+    from airtune.planning.blocks import in_blocks
     from airtune.planning.explain import explain
     from airtune.scenario import known_method
     from airtune.scenario_file import load_scenario
@@ -82,13 +86,22 @@ def plan(
         raise InputError("--method", "", method, str(error)) from error
     if allow_drop and method != "joint":
         raise InputError("--allow-drop", "", words(f"method {method}"), "joint")
+    if resource_block_hz is not None and (allow_drop or method != "joint"):
+        found = words("--allow-drop" if allow_drop else f"method {method}")
+        raise InputError("--resource-block-hz", "", found, "method joint, with nobody left out")
     problem = Problem.load(source) if source.suffix == ".json" else load_scenario(source)
     chosen = api.plan(problem, method, allow_drop=allow_drop)
     why = None
-    if method == "joint":  # others' plans are not optimal, so that no multipliers explain them
+    if method == "joint":
         numbers, _ = api.first_round(problem, method)
-        why = explain(numbers, chosen)
-        chosen = replace(chosen, binds=why.binds)
+        if resource_block_hz is None:  # no multipliers explain plans that are not optimal or not continuous
+            why = explain(numbers, chosen)
+            chosen = replace(chosen, binds=why.binds)
+        else:
+            try:
+                chosen = in_blocks(numbers, chosen, resource_block_hz)
+            except ValueError as error:
+                raise InputError("--resource-block-hz", "", resource_block_hz, str(error)) from error
     if out is not None:
         write_whole(out, chosen.to_json())
     if json:

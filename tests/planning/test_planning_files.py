@@ -91,6 +91,13 @@ def test_plans_survive_writing_and_reading(method: str) -> None:
         ("rate", "fast", "rate: found 'fast'"),
         ("cells", [], "cells"),
         ("cells.0.bandwidth_hz", -1, "cells.0.bandwidth_hz: found -1"),
+        (
+            "cells.1.bandwidth_hz",
+            1e31,
+            r"cells.1.bandwidth_hz: found 1e\+31, expected 0 or a size from 1e-30 to",
+        ),
+        ("clients.1.fixed_s", 1e-31, "clients.1.fixed_s: found 1e-31, expected 0 or a size from 1e-30 to"),
+        ("clients.1.id", "a\nb", "expected printable text"),
         ("cells.1.id", "cell-0", "'cell-0' twice"),
         ("clients.1.id", "c0", "'c0' twice"),
         ("clients.1.cell", "nowhere", "not 'nowhere'"),

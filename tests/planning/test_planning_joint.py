@@ -171,6 +171,21 @@ def test_too_little_memory_names_the_client(typical_problem: Callable[..., Probl
         plan(problem)
 
 
+@pytest.mark.parametrize(("budget", "prunable"), [(1e-16, 6e15), (1.0, 3e14)])
+def test_memory_is_counted_in_bytes(
+    typical_problem: Callable[..., Problem], budget: float, prunable: float
+) -> None:
+    """Bytes beside which a pruning rate's rounding is much, or more than there is."""
+    ones, held = np.ones(2), np.array([0.3, 0.7])
+    rates = replace(typical_problem(2, 0), prune_max=ones)
+    limited = replace(rates, memory=Memory(budget * ones, budget * held, prunable * ones))
+    need = budget * held + prunable * (1 - plan(limited).prune)
+    assert (need <= budget * (1 + 1e-12)).all()
+    over = replace(rates, memory=Memory(budget * ones, np.array([0.5, 1.5]) * budget, prunable * ones))
+    with pytest.raises(InfeasibleError, match="client c1: needs"):
+        plan(over)
+
+
 def test_a_target_out_of_reach_names_the_client(typical_problem: Callable[..., Problem]) -> None:
     problem = typical_problem(4, 0)
     floor = np.array([0.1, 0.1, 0.9, 0.1])

@@ -179,14 +179,17 @@ class Problem:
         with np.errstate(divide="ignore", invalid="ignore"):
             fits = np.where(spare >= limit.prunable_bytes, 1.0, spare / limit.prunable_bytes)
         floor = np.maximum(self.prune_min, 1.0 - fits)
-        over = floor - self.prune_max
-        k = int(np.argmax(over))
-        if over[k] > 1e-12:
-            need = limit.fixed_bytes[k] + limit.prunable_bytes[k] * (1.0 - self.prune_max[k])
-            others = int((over > 1e-12).sum()) - 1
+        # Rounded up where it was rounded down: a ten-quadrillionth of much may be more than there is.
+        over = limit.prunable_bytes * (1.0 - floor) > spare
+        floor = np.where(over, np.nextafter(floor, 2.0), floor)
+        need = limit.fixed_bytes + limit.prunable_bytes * (1.0 - self.prune_max)
+        lacking = need > limit.budget_bytes * (1 + 1e-12)
+        if lacking.any():
+            k = int(np.argmax(need / limit.budget_bytes))
+            others = int(lacking.sum()) - 1
             raise InfeasibleError(
                 self.ids[k],
-                f"needs {need:.6g} bytes at its largest pruning rate {self.prune_max[k]:.3g}, "
+                f"needs {need[k]:.6g} bytes at its largest pruning rate {self.prune_max[k]:.3g}, "
                 f"has {limit.budget_bytes[k]:.6g}" + (f"; {others} more lack memory" if others else ""),
             )
         return np.minimum(floor, self.prune_max)

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,11 +28,28 @@ def _number(value: object) -> float:
         raise ValueError("a number below 1.8e308") from error
 
 
+def _measure(value: float) -> float:
+    """A size that physics has: products and quotients of a few of them stay within floating point."""
+    if value != 0 and not SMALLEST <= abs(value) <= LARGEST:
+        raise ValueError(f"0 or a size from {SMALLEST:g} to {LARGEST:g}")
+    return value
+
+
+def _printable(text: str) -> str:
+    """Names appear in errors, which are one line."""
+    if not text.isprintable():
+        raise ValueError("printable text")
+    return text
+
+
+SMALLEST, LARGEST = 1e-30, 1e30
 Number = Annotated[float, BeforeValidator(_number)]
-Positive = Annotated[Number, Field(gt=0)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+Measure = Annotated[Number, AfterValidator(_measure)]
+PositiveMeasure = Annotated[Measure, Field(gt=0)]
+Amount = Annotated[Measure, Field(ge=0)]
+Identifier = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
 
 class _Part(BaseModel):
@@ -40,13 +58,13 @@ class _Part(BaseModel):
 
 class PowerPart(_Part):
     kind: Literal["power"]
-    exponent: Annotated[Number, Field(ge=1)]
+    exponent: Annotated[Measure, Field(ge=1)]
 
 
 class TablePart(_Part):
     kind: Literal["table"]
     prune: Annotated[list[Number], Field(min_length=2)]
-    error: Annotated[list[Number], Field(min_length=2)]
+    error: Annotated[list[Measure], Field(min_length=2)]
 
     @model_validator(mode="after")
     def _convex(self) -> Self:
@@ -70,42 +88,42 @@ ErrorPart = Annotated[PowerPart | TablePart, Field(discriminator="kind")]
 
 
 class RoundsPart(_Part):
-    base: Positive
-    penalty: Positive
+    base: PositiveMeasure
+    penalty: PositiveMeasure
     error: ErrorPart
 
 
 class CellPart(_Part):
     id: Identifier
-    bandwidth_hz: Positive
+    bandwidth_hz: PositiveMeasure
 
 
 class MemoryPart(_Part):
-    budget_bytes: Positive
-    fixed_bytes: NonNegative
-    prunable_bytes: NonNegative
+    budget_bytes: PositiveMeasure
+    fixed_bytes: Amount
+    prunable_bytes: Amount
 
 
 class EnergyPart(_Part):
-    budget_j: Positive
-    fixed_j: NonNegative
-    compute_j: NonNegative
-    transmit_w: NonNegative
+    budget_j: PositiveMeasure
+    fixed_j: Amount
+    compute_j: Amount
+    transmit_w: Amount
 
 
 class ClientPart(_Part):
     id: Identifier
     cell: Identifier
-    weight: Share
-    snr_hz: Positive
-    fixed_s: NonNegative
-    compute_s: NonNegative
-    fixed_bits: NonNegative
-    payload_bits: NonNegative
+    weight: Annotated[Measure, Field(ge=0, le=1)]
+    snr_hz: PositiveMeasure
+    fixed_s: Amount
+    compute_s: Amount
+    fixed_bits: Amount
+    payload_bits: Amount
     prune_min: Share
     prune_max: Share
     error: ErrorPart | None = None
-    drop_error: NonNegative = 1.0
+    drop_error: Amount = 1.0
     memory: MemoryPart | None = None
     energy: EnergyPart | None = None
 
