@@ -2,11 +2,13 @@
 
     python benchmarks/training.py >> training.jsonl       # 8 minutes on two cores
 
-SmolLM2-135M learns problems of gsm_symbolic from the same batches, each padded to its longest row, and
-from the same adapter, whatever the variant. Every measurement is a process of its own; variants take
-turns, `--repeats` times. Prints one JSON object a variant: medians over the repeats of the mean step (the
-first is left out), tokens (padding not counted) a second, peak memory (of the GPU's tensors, or else of the
-process), FLOPs and time over those of the full model, and the loss on other problems afterwards.
+SmolLM2-135M learns problems of gsm_symbolic from the same batches and from the same adapter, whatever the
+variant. Batches are padded to their longest row; but in `trainer-default`, which is Trainer as its tutorial
+has it (padding="max_length"), to the longest text allowed. Every measurement is a process of its own;
+variants take turns, `--repeats` times. Prints one JSON object a variant: medians over the repeats of the
+mean step (the first is left out), tokens (padding not counted) a second, peak memory (of the GPU's tensors,
+or else of the process), FLOPs and time over those of the full model, and the loss on other problems
+afterwards.
 """
 
 import argparse
@@ -25,7 +27,8 @@ from typing import Any
 import numpy as np
 
 STEPS, ROWS, HELD_OUT, RATE = 5, 4, 16, 5e-4
-TRAINERS = ("trainer-default", "trainer-bf16")
+LONGEST = 384
+TRAINERS = ("trainer-default", "trainer-float32", "trainer-bf16")
 RATES = (0.3, 0.6, 0.9)
 
 
@@ -42,13 +45,14 @@ def measure(model: str, variant: str, reduction: str, prune: float) -> dict[str,
 
     base = load_base(model)
     data = load_task(Task(train_examples=STEPS * ROWS, test_examples=HELD_OUT), 0)
-    train, test = ([encode(one, base.tokenizer, 384) for one in part] for part in (data.train, data.test))
+    train, test = ([encode(one, base.tokenizer, LONGEST) for one in part] for part in (data.train, data.test))
     pad = base.tokenizer.pad_token_id
     chosen = list(batches(train, ROWS, STEPS, generator(0, "benchmark"), pad))
     full = model_shape(base.model, Lora())
     adapter = initial_adapter(full, 0)
     if variant in TRAINERS:
-        trained, seconds = train_with_trainer(base.path, variant == "trainer-bf16", adapter, chosen)
+        given = [padded(batch, LONGEST, pad) for batch in chosen] if variant == TRAINERS[0] else chosen
+        trained, seconds = train_with_trainer(base.path, variant == "trainer-bf16", adapter, given)
         share = 1.0
     else:
         trained, seconds, share = train_with_airtune(base.model, full, adapter, chosen, reduction, prune)
@@ -60,6 +64,21 @@ def measure(model: str, variant: str, reduction: str, prune: float) -> dict[str,
         "flops_share": share,
         "loss": evaluate(trained, test, pad).mean(),
     }
+
+
+def padded(batch: Any, length: int, pad: int) -> Any:
+    """The batch with every row `length` tokens long."""
+    import torch
+
+    from airtune.learning.tokens import NO_LABEL, Batch
+
+    more = (0, length - batch.input_ids.shape[1])
+    fill = torch.nn.functional.pad
+    return Batch(
+        fill(batch.input_ids, more, value=pad),
+        fill(batch.attention_mask, more),
+        fill(batch.labels, more, value=NO_LABEL),
+    )
 
 
 def train_with_airtune(base, full, adapter, chosen, reduction, prune) -> tuple[Any, list[float], float]:
