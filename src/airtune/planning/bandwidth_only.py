@@ -36,9 +36,9 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
     equal = all_of_it / fleet.spread(fleet.total(np.ones(len(keep))))
     low = fleet.largest(busy + bits / rate(all_of_it, fleet.snr_hz, fleet.rate))
     high = fleet.largest(busy + bits / rate(equal, fleet.snr_hz, fleet.rate))
-    time = low
+    time, bandwidth = low, equal
     for _ in range(200):
-        bandwidth = _needed(fleet, bits, fleet.spread(time) * ROUND_UP - busy)
+        bandwidth = _needed(fleet, bits, fleet.spread(time) * ROUND_UP - busy, bandwidth)
         need = fleet.total(bandwidth) / fleet.bandwidth_hz
         low, high = np.where(need > 1, time, low), np.where(need > 1, high, time)
         done = (np.abs(need - 1) <= 1e-13) | (high - low <= 4e-16 * high)
@@ -50,18 +50,18 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
         inside = (low < proposal) & (proposal < high)
         time = np.where(done, time, np.where(inside, proposal, 0.5 * (low + high)))
     time = np.where(np.abs(need - 1) <= 1e-13, time, high)
-    bandwidth = _needed(fleet, bits, fleet.spread(time) * ROUND_UP - busy)
+    bandwidth = _needed(fleet, bits, fleet.spread(time) * ROUND_UP - busy, bandwidth)
     need = fleet.total(bandwidth)
     whole = fleet.bandwidth_hz * (1 - FILLING_MARGIN)
     stretch = np.divide(whole, need, out=np.ones_like(need), where=need > 0)
     return time, bandwidth * fleet.spread(stretch)
 
 
-def _needed(fleet: Fleet, bits: Array, upload_s: Array) -> Array:
+def _needed(fleet: Fleet, bits: Array, upload_s: Array, near: Array) -> Array:
     """(K,) the bandwidth on which each client sends its bits in `upload_s`; infinite if none is enough."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         wanted = np.where(upload_s > 0, bits / np.maximum(upload_s, 0.0), np.where(bits > 0, np.inf, 0.0))
-    return bandwidth_for_rate(wanted, fleet.snr_hz, fleet.rate)
+    return bandwidth_for_rate(wanted, fleet.snr_hz, fleet.rate, near)
 
 
 def _needed_slope(fleet: Fleet, bandwidth: Array, bits: Array, upload_s: Array) -> Array:

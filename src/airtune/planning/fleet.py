@@ -6,7 +6,7 @@ table's straight pieces. Choices that nobody would make are cut off first: where
 the client is pruned that far, and where pruning saves nothing (compute_s = payload_bits = 0) it is full.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +33,7 @@ class Fleet:
     prune_floor: Array
     prune_max: Array
     starts: Index
+    longest: Array
     cell: Index
     bandwidth_hz: Array
     rate: str
@@ -68,6 +69,7 @@ class Fleet:
             prune_floor=floor,
             prune_max=problem.prune_max,
             starts=starts,
+            longest=np.full(len(starts), np.inf),
             cell=cell,
             bandwidth_hz=problem.bandwidth_hz[used],
             rate=problem.rate,
@@ -85,6 +87,27 @@ class Fleet:
             power=power[order],
         )
 
+    def cells(self, chosen: slice) -> "Fleet":
+        """The part of the fleet in some neighbouring cells."""
+        first, last = self.starts[chosen][0], (*self.starts, len(self.order))[chosen.stop]
+        clients = slice(first, last)
+        return replace(
+            self.sample(clients),
+            starts=self.starts[chosen] - first,
+            longest=self.longest[chosen],
+            cell=self.cell[clients] - chosen.start,
+            bandwidth_hz=self.bandwidth_hz[chosen],
+        )
+
+    def sample(self, clients: slice) -> "Fleet":
+        """Some clients, to be used without their cells."""
+        return replace(self, **{name: getattr(self, name)[clients] for name in _PER_CLIENT})
+
+    @cached_property
+    def least_error(self) -> Array:
+        """(cells,) Σ w e with every client as full as it may be."""
+        return self.total(self.weight * self.error(self.keep_max))
+
     @property
     def keep_min(self) -> Array:
         return self.nodes[:, 0]
@@ -92,22 +115,6 @@ class Fleet:
     @property
     def keep_max(self) -> Array:
         return self.nodes[:, -1]
-
-    @cached_property
-    def node_error(self) -> Array:
-        """(K, J+1) e at the nodes."""
-        return self.error(self.nodes.T).T
-
-    @cached_property
-    def log_gain(self) -> tuple[Array, Array]:
-        """Logarithms of w·e' (error saved per keep rate gained): (K, J) just right of nodes 0 to J-1, and
-        just left of nodes 1 to J."""
-        bend = self.power[:, None] - 1.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(1.0 - self.nodes)
-            bent = np.where(bend > 0, bend * logs, 0.0)
-            scale = np.log(self.weight)[:, None] + np.log(self.scale)
-        return scale + bent[:, :-1], scale + bent[:, 1:]
 
     def total(self, values: Array) -> Array:
         """(..., K) summed within each cell: (..., cells)."""
@@ -149,6 +156,22 @@ class Fleet:
         original = np.empty_like(values)
         original[self.order] = values
         return original
+
+
+_PER_CLIENT = (
+    "order",
+    "weight",
+    "snr_hz",
+    "fixed_s",
+    "compute_s",
+    "fixed_bits",
+    "payload_bits",
+    "rigid",
+    "nodes",
+    "scale",
+    "offset",
+    "power",
+)
 
 
 def _check_rounds(problem: Problem, floor: Array) -> None:

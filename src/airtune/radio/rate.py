@@ -117,8 +117,12 @@ RATES: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike], Array]] = {
 }
 
 
-def bandwidth_for_rate(rate_bps: npt.ArrayLike, snr_hz: npt.ArrayLike, kind: str) -> Array:
+def bandwidth_for_rate(
+    rate_bps: npt.ArrayLike, snr_hz: npt.ArrayLike, kind: str, near: npt.ArrayLike = 0.0
+) -> Array:
     """The bandwidth in Hz on which the rate is `rate_bps`; infinite where no bandwidth is enough.
+
+    `near` is where to start from, where it is finite and above 0.
 
     Newton on the logarithm of (1 - u)/u as a function of log z: close to a straight line from one end
     to the other, so that it converges in a few steps wherever it starts.
@@ -132,7 +136,8 @@ def bandwidth_for_rate(rate_bps: npt.ArrayLike, snr_hz: npt.ArrayLike, kind: str
         return bandwidth
     share = share[within]
     target = np.log((1.0 - share) / share)
-    z = np.exp(-target)
+    z = np.broadcast_to(near, wanted.shape)[within] / snr[within]
+    z = np.where((z > 0) & np.isfinite(z), z, np.exp(-target))
     for _ in range(60):
         at = _CURVES[kind](z)
         odds = np.log(at.missing / at.share) - target
