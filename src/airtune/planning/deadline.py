@@ -18,7 +18,7 @@ from airtune.planning.fleet import Array, Fleet
 from airtune.planning.response import Answer, Market, State, answer, state
 
 _SWEEPS = 300
-_TOGETHER = 16  # sweeps after which a price moves only once its clients have settled
+_TOGETHER = 8  # sweeps after which a price moves only once its clients have settled
 _STRIDE, _PRICE_STRIDE = 3.0, 4.0  # the longest steps in log b and log λ
 _SETTLED = 1e-9
 
@@ -51,23 +51,23 @@ class Solved:
         return np.asarray(np.where(self.idle, 0.0, fall).sum(-1))
 
 
-def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision: float) -> Solved:
+def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision: Array) -> Solved:
     """Solve at `deadlines` (n,) from v (n, K) and prices (n, cells) on; NaN prices are guessed.
 
-    Stops once the error is known to `precision`, relative to what bandwidth is worth. Every deadline has to
-    be feasible: the clients' smallest sub-models fit into their cells.
+    A deadline is done once E is known to `precision` (n,) in proportion to the clients' weights. Every
+    deadline has to be feasible: the clients' smallest sub-models fit into their cells.
     """
     market = Market.of(fleet, deadlines)
     whole = fleet.bandwidth_hz
     idle = deadlines[:, None] >= fleet.longest
+    enough = precision * fleet.weight.sum()
     ones = np.ones((len(deadlines), 1))
     v, log_price = v * ones, log_price * ones
     price_low, price_high = np.full(log_price.shape, -np.inf), np.full(log_price.shape, np.inf)
     for sweep in range(_SWEEPS):
         at = state(market, v)
         if sweep == 0 and np.isnan(log_price).any():
-            marginal = fleet.total(at.bandwidth * np.clip(at.lead + at.gain, -700, 700))
-            log_price = np.where(np.isnan(log_price), marginal / fleet.total(at.bandwidth), log_price)
+            log_price = np.where(np.isnan(log_price), _usual_price(fleet, at), log_price)
         found = answer(market, at, log_price)
         step = np.minimum(np.maximum(np.nan_to_num(found.shift + found.step), -_STRIDE), _STRIDE)
         if sweep >= _TOGETHER:
@@ -76,7 +76,7 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
             # Bisection for whoever Newton does not serve; prices wait for their clients.
             right = found.shift + found.step > 0
             low, high = np.where(right, np.maximum(low, v), low), np.where(right, high, np.minimum(high, v))
-            outside = (v + step <= low) | (v + step >= high)
+            outside = ((v + step <= low) | (v + step >= high)) & (np.abs(step) > _SETTLED)
             step = np.where(outside, 0.5 * (low + high) - v, step)
         ahead = np.minimum(np.maximum(v + step, market.least), market.most)
         step = ahead - v
@@ -88,10 +88,9 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
             move = np.where(elasticity < 0, -excess / elasticity, np.sign(excess) * _PRICE_STRIDE)
         move = np.where(np.abs(excess) < 1e-15, 0.0, move)
         move = np.minimum(np.maximum(move, -_PRICE_STRIDE), _PRICE_STRIDE)
-        worth = np.exp(log_price) * whole
-        missing = fleet.total(found.missing + found.paid * found.shift**2) + worth * np.abs(excess * move)
-        missing, worth = np.where(idle, 0.0, missing).sum(-1), np.where(idle, 0.0, worth).sum(-1)
-        done = missing <= precision * worth
+        missing = fleet.total(found.missing + found.paid * found.shift**2)
+        missing += np.exp(log_price) * whole * np.abs(excess * move)
+        done = np.where(idle, 0.0, missing).sum(-1) <= enough
         if sweep >= _TOGETHER:
             settled = fleet.largest(np.abs(step)) <= _SETTLED
             price_low = np.where(settled & (excess > 0), np.maximum(price_low, log_price), price_low)
@@ -107,8 +106,17 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
         ahead = np.minimum(np.maximum(ahead, market.least), market.most)
         if done.all():
             break
+        if sweep >= _TOGETHER:
+            ahead, move = np.where(done[:, None], v, ahead), np.where(done[:, None], 0.0, move)
         v, log_price = ahead, log_price + move
     return Solved(market, at, found, log_price, idle, ahead, log_price + move)
+
+
+def _usual_price(fleet: Fleet, at: State) -> Array:
+    """(n, cells) the mean log price at which clients would stay where they are, over their bandwidth."""
+    price = at.lead + at.gain
+    counts = np.where(np.isfinite(price), at.bandwidth, 0.0)
+    return np.asarray(fleet.total(counts * np.nan_to_num(price)) / np.maximum(fleet.total(counts), 1e-300))
 
 
 def dual(solved: Solved, rows: slice, found: Answer, log_price: Array) -> Array:

@@ -44,7 +44,7 @@ _LEAST_GAP = 1e-9  # what double precision can certify
 _MOST_DEADLINES = 4096  # a hundred times what ordinary problems need; then the gap is what it is
 _MOST_ROWS = 32  # deadlines solved at once
 _SAMPLE = 4096  # clients that the first guess of T* looks at
-_INNER, _GROWTH = 1.0, 3.0  # the ladder around T*: its first step over √gap, and the ratio of its steps
+_INNER, _GROWTH = 2.0, 4.0  # the ladder around T*: its first step over √gap, and the ratio of its steps
 
 _Found = TypeVar("_Found")
 
@@ -90,14 +90,14 @@ def _threads() -> Iterator[_Each]:
 class _Search:
     """Branch and bound over T; `keep` and `bandwidth` (K,) are the best choice so far, `best` its J.
 
-    `v` (K,) and `log_price` (cells,) are what the next solve starts from.
+    `v` (K,) and `log_price` (cells,) are what the next solve starts from; `bend` is about d²log J/d(log T)².
     """
 
     def __init__(self, fleet: Fleet, gap: float, each: _Each) -> None:
         self.fleet, self.gap, self.each = fleet, gap, each
         self.ends = np.append(fleet.starts, len(fleet.order))
         self.best = np.inf
-        self.solved = 0
+        self.solved, self.bend = 0, 1.0
         shortest, self.bandwidth = self._finish_together(fleet.keep_min)
         longest, full = self._finish_together(fleet.keep_max)
         self.fleet = replace(fleet, longest=longest * (1 + 1e-12))
@@ -108,7 +108,9 @@ class _Search:
         self.best = self.first * float(most) if np.isfinite(most) else np.inf
         self.last = max(self.first, min(self.last, self.best / float(self.fewest)))
         self.full = full
-        self.v = np.log(np.maximum(self.bandwidth, 1e-300) / fleet.snr_hz)
+        self.centre, self.left = self.first, fleet.rounds.base / float(self.fewest)
+        equal = fleet.spread(fleet.bandwidth_hz / fleet.total(np.ones(len(fleet.order))))
+        self.v = np.log(np.maximum(self.bandwidth, 1e-3 * equal) / fleet.snr_hz)
         self.log_price = np.full(len(longest), np.nan)
 
     def run(self) -> float:
@@ -146,7 +148,7 @@ class _Search:
         for _ in range(60):
             if not low < time < high:
                 time = 0.5 * (low + high)
-            if high - low <= 1e-3 * np.sqrt(self.gap) * high or not low < time < high:
+            if high - low <= 1e-3 * np.sqrt(self.gap / self.bend) * high or not low < time < high:
                 break
             error, slope = self._probe(time)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -156,10 +158,13 @@ class _Search:
             here = float(np.log(time)), excess
             step = 0.2 * excess
             if before is not None and np.isfinite(before[1]) and before[1] != excess:
-                step = excess * (before[0] - here[0]) / (excess - before[1])
+                bend = (before[1] - excess) / (here[0] - before[0])
+                step = excess / bend
+                self.bend = max(bend, 1.0)
+            self.left = left if left > 0 else self.left
             before, middle = here, time
             time = float(time * np.exp(step)) if np.isfinite(step) else 0.5 * (low + high)
-            if abs(time - middle) <= 0.02 * np.sqrt(self.gap) * middle and low < time < high:
+            if abs(step) <= 0.1 * np.sqrt(self.gap / self.bend) and low < time < high:
                 break
         return time
 
@@ -189,6 +194,7 @@ class _Search:
             return float(solved.error()[0]), float(solved.slope()[0])
 
         self.solved += 1
+        self.centre = time
         errors, slopes = zip(*self.each(task, self._parts(1)), strict=True)
         return float(np.sum(errors)), float(np.sum(slopes))
 
@@ -212,6 +218,7 @@ class _Search:
             return bandwidth, np.where(idle, fleet.keep_max, keep)
 
         self.solved += 1
+        self.centre = time
         bandwidths, keeps = zip(*self.each(task, self._parts(1)), strict=True)
         bandwidth, keep = np.concatenate(bandwidths), np.concatenate(keeps)
         total = time * float(self.fleet.rounds.count(self.fleet.error(keep) @ self.fleet.weight))
@@ -219,10 +226,11 @@ class _Search:
             self.best, self.keep, self.bandwidth = total, keep, bandwidth
 
     def _solve(self, part: slice, deadlines: Array, precision: float) -> deadline.Solved:
+        """J is found to a relative `precision` at `centre`, and less precisely far from it."""
         clients = self._clients(part)
-        return deadline.solve(
-            self.fleet.cells(part), deadlines, self.v[clients], self.log_price[part], precision
-        )
+        far = 1.0 - deadlines / self.centre
+        known = (precision + 0.01 * far * far) * self.left / self.fleet.rounds.penalty
+        return deadline.solve(self.fleet.cells(part), deadlines, self.v[clients], self.log_price[part], known)
 
     def _clients(self, part: slice) -> slice:
         return slice(self.ends[part.start], self.ends[part.stop])
@@ -236,7 +244,7 @@ class _Search:
 
     def _ladder(self, centre: float) -> Array:
         """Deadlines from the first to the last, in steps that grow with the distance from the centre."""
-        steps = _INNER * np.sqrt(self.gap) * centre * _GROWTH ** np.arange(64)
+        steps = _INNER * np.sqrt(self.gap / self.bend) * centre * _GROWTH ** np.arange(64)
         left, right = centre - steps, centre + steps
         left, right = left[left > self.first], right[right < self.last]
         return np.array([self.first, *left[::-1], centre, *right, self.last])
@@ -301,10 +309,10 @@ class _Search:
 def _cuts(interval: _Interval, goal: float, first: float) -> Array:
     """An interval's ends and where to cut it: as often as a bound with a quadratic error needs."""
     left, right = interval.left, interval.right
-    pieces = 8.0
-    if np.isfinite(interval.total) and interval.bound > 0:
-        pieces = np.ceil(1.1 * np.sqrt((interval.total - interval.bound) / max(interval.total - goal, 1e-300)))
-    count = int(np.clip(pieces, 2, 8))
+    count = 8
+    if np.isfinite([interval.total, goal]).all():
+        missing = max(interval.total - interval.bound, 0.0) / max(interval.total - goal, 1e-300)
+        count = int(np.clip(np.ceil(1.1 * np.sqrt(missing)), 2, 8))
     if left == first:
         # Close to the least deadline prices change fastest, so that is where to look most closely.
         return np.asarray(left + (right - left) * np.append(0.0, 4.0 ** np.arange(-count + 1, 1)))
@@ -323,4 +331,4 @@ def _least_on_lines(
     count = fleet.rounds.count
     second_order = np.minimum(first * count(at_first), last * count(at_last))
     second_order = np.minimum(second_order, (first + meet) * count(here))
-    return np.asarray(np.maximum(second_order, first * count(at_last)))
+    return np.asarray(np.fmax(second_order, first * count(at_last)))
