@@ -19,7 +19,7 @@ from airtune.planning.response import Answer, Market, State, answer, state
 
 _SWEEPS = 300
 _TOGETHER = 8  # sweeps after which a price moves only once its clients have settled
-_STRIDE, _PRICE_STRIDE = 3.0, 4.0  # the longest steps in log b and log λ
+_STRIDE, _RISE, _PRICE_STRIDE = 3.0, 12.0, 4.0  # the longest steps of log b down and up, and of log λ
 _SETTLED = 1e-9
 
 
@@ -40,9 +40,11 @@ class Solved:
     next_price: Array
 
     def error(self) -> Array:
-        """(n,) Σ w e where the clients are, about the least."""
+        """(n,) about the least Σ w e: what it is here, and what the bandwidth too much or too little is worth."""
         fleet = self.market.fleet
-        return np.asarray(np.where(self.idle, fleet.least_error, fleet.total(self.at.error)).sum(-1))
+        excess = fleet.total(self.at.bandwidth) - fleet.bandwidth_hz
+        error = fleet.total(self.at.error) + np.exp(self.log_price) * excess
+        return np.asarray(np.where(self.idle, fleet.least_error, error).sum(-1))
 
     def slope(self) -> Array:
         """(n,) how fast the least error falls with the deadline, about."""
@@ -69,7 +71,7 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
         if sweep == 0 and np.isnan(log_price).any():
             log_price = np.where(np.isnan(log_price), _usual_price(fleet, at), log_price)
         found = answer(market, at, log_price)
-        step = np.minimum(np.maximum(np.nan_to_num(found.shift + found.step), -_STRIDE), _STRIDE)
+        step = np.minimum(np.maximum(np.nan_to_num(found.shift + found.step), -_STRIDE), _RISE)
         if sweep >= _TOGETHER:
             if sweep == _TOGETHER:
                 low, high = market.least * ones, market.most * ones

@@ -190,18 +190,20 @@ def _pieces(problem: Problem, floor: Array, ceiling: Array) -> tuple[Array, Arra
     longest = max(1 if isinstance(curve, ErrorPower) else len(curve.slope) for curve, _ in curves)
     count = len(problem.ids)
     nodes = np.empty((count, longest + 1))
-    scale, offset, power = np.zeros((count, longest)), np.zeros((count, longest)), np.ones(count)
+    scale, offset, power = np.empty((count, longest)), np.empty((count, longest)), np.ones(count)
     for curve, clients in curves:
         kinks, scales, offsets, exponent, free = _curve_pieces(curve)
         high = ceiling[clients]
         low = np.minimum(np.maximum(floor[clients], free), high)
         low = np.where(problem.weight[clients] > 0, low, high)
-        pieces = len(scales)
         inner = np.clip(kinks, low[:, None], high[:, None])
-        prune = np.column_stack([high, inner, *[low] * (longest + 1 - pieces)])
+        prune = np.column_stack([high, inner, *[low] * (longest + 1 - len(scales))])
         nodes[clients] = 1.0 - prune
-        scale[clients, :pieces], offset[clients, :pieces], power[clients] = scales, offsets, exponent
-        offset[clients, pieces:] = curve(low)[:, None]
+        # Pieces outside of the range have no width and go on with the nearest one inside.
+        first = (kinks >= high[:, None]).sum(1)[:, None]
+        last = np.maximum(first, (kinks > low[:, None]).sum(1)[:, None])
+        piece = np.minimum(np.maximum(np.arange(longest), first), last)
+        scale[clients], offset[clients], power[clients] = scales[piece], offsets[piece], exponent
     return nodes, scale, offset, power
 
 

@@ -167,7 +167,10 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     price = np.exp(log_keep)
     inverse = 1.0 / at.per_v
     best, fixed = _best(market, at, log_keep, excess)
-    go = (best - at.keep) * inverse
+    away = best - at.keep
+    # X is concave in b: to the right a step in b, to the left one in log b falls short of x'.
+    go = away * inverse
+    go = np.where(go > 0, np.log1p(np.maximum(go, 0.0)), go)
     newton = -excess / (at.fall - at.stiff * at.per_v)
     limited = np.abs(newton) >= np.abs(go)
     step = np.where(limited, go, newton)
@@ -176,7 +179,7 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     # Along the rate curve the logarithm of `flattening` changes by 2 per v at most.
     distance = -2.0 * np.abs(excess) / at.flattening
     close = (distance <= _CLOSE) & (np.abs(shift) <= 1e-9)
-    reach = np.where(close, np.minimum(np.abs(go), 2.0 * distance), np.abs(go)) * at.per_v
+    reach = np.where(close, np.minimum(np.abs(away), 2.0 * distance * at.per_v), np.abs(away))
     paid = price * at.per_v
     missing = np.abs(np.expm1(np.minimum(excess, 700.0))) * price * reach
     return Answer(excess, shift, step, elasticity, price, paid, reach, missing)
