@@ -100,7 +100,7 @@ class _Search:
         self.solved, self.bend = 0, 1.0
         shortest, self.bandwidth = self._finish_together(fleet.keep_min)
         longest, full = self._finish_together(fleet.keep_max)
-        self.fleet = replace(fleet, longest=longest * (1 + 1e-12))
+        self.fleet = replace(fleet, longest=longest)
         self.keep = fleet.keep_min
         self.first, self.last = float(shortest.max()), float(longest.max())
         extremes = (fleet.keep_min, fleet.keep_max)
@@ -147,7 +147,8 @@ class _Search:
         before: tuple[float, float] | None = None
         for _ in range(60):
             if not low < time < high:
-                time = 0.5 * (low + high)
+                # Where J seems to rise from the least deadline on, close to that.
+                time = low + (0.01 if time <= low == self.first else 0.5) * (high - low)
             if high - low <= 1e-3 * np.sqrt(self.gap / self.bend) * high or not low < time < high:
                 break
             error, slope = self._probe(time)
