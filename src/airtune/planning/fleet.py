@@ -7,7 +7,6 @@ the client is pruned that far, and where pruning saves nothing (compute_s = payl
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,9 @@ class Fleet:
     `prune_floor` to `prune_max`, keeps the problem's order.
 
     `rigid` marks clients whose time does not depend on x. Only cells with clients count; `starts` has
-    the first client of each, `cell` each client's cell, `bandwidth_hz` is (cells,).
+    the first client of each, `cell` each client's cell, `bandwidth_hz` is (cells,). From deadline `longest`
+    (cells,) on everyone in a cell can be as full as it may be, with Σ w e = `least_error`; a solver that
+    wants these sets them.
     """
 
     order: Index
@@ -34,6 +35,7 @@ class Fleet:
     prune_max: Array
     starts: Index
     longest: Array
+    least_error: Array
     cell: Index
     bandwidth_hz: Array
     rate: str
@@ -70,6 +72,7 @@ class Fleet:
             prune_max=problem.prune_max,
             starts=starts,
             longest=np.full(len(starts), np.inf),
+            least_error=np.zeros(len(starts)),
             cell=cell,
             bandwidth_hz=problem.bandwidth_hz[used],
             rate=problem.rate,
@@ -95,6 +98,7 @@ class Fleet:
             self.sample(clients),
             starts=self.starts[chosen] - first,
             longest=self.longest[chosen],
+            least_error=self.least_error[chosen],
             cell=self.cell[clients] - chosen.start,
             bandwidth_hz=self.bandwidth_hz[chosen],
         )
@@ -102,11 +106,6 @@ class Fleet:
     def sample(self, clients: slice) -> "Fleet":
         """Some clients, to be used without their cells."""
         return replace(self, **{name: getattr(self, name)[clients] for name in _PER_CLIENT})
-
-    @cached_property
-    def least_error(self) -> Array:
-        """(cells,) Σ w e with every client as full as it may be."""
-        return self.total(self.weight * self.error(self.keep_max))
 
     @property
     def keep_min(self) -> Array:

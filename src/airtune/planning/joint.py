@@ -38,6 +38,7 @@ from airtune.planning.pruning_only import best_deadline
 from airtune.radio.rate import rate
 
 _BLOCK = 16_384  # clients times deadlines solved in one go: what a core's cache holds
+_KEPT = 2**21
 _ROUNDING = 1e-11  # relative: of the least deadline, and of N·T
 _NARROW = 1e-13  # relative: intervals that are cut no further
 _LEAST_GAP = 1e-9  # what double precision can certify
@@ -75,6 +76,8 @@ _Each = Callable[[Callable[[slice], _Found], list[slice]], list[_Found]]
 @contextmanager
 def _threads() -> Iterator[_Each]:
     """A map over runs of cells that uses every core; its results do not depend on how many there are."""
+    # Freeing a large array tells the C library to keep memory: blocks would fault their pages in each time.
+    np.empty(_KEPT)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
 
         def each(task: Callable[[slice], _Found], parts: list[slice]) -> list[_Found]:
@@ -100,7 +103,8 @@ class _Search:
         self.solved, self.bend = 0, 1.0
         shortest, self.bandwidth = self._finish_together(fleet.keep_min)
         longest, full = self._finish_together(fleet.keep_max)
-        self.fleet = replace(fleet, longest=longest)
+        least_error = fleet.total(fleet.weight * fleet.error(fleet.keep_max))
+        self.fleet = replace(fleet, longest=longest, least_error=least_error)
         self.keep = fleet.keep_min
         self.first, self.last = float(shortest.max()), float(longest.max())
         extremes = (fleet.keep_min, fleet.keep_max)
@@ -149,7 +153,7 @@ class _Search:
             if not low < time < high:
                 # Where J seems to rise from the least deadline on, close to that.
                 time = low + (0.01 if time <= low == self.first else 0.5) * (high - low)
-            if high - low <= 1e-3 * np.sqrt(self.gap / self.bend) * high or not low < time < high:
+            if high - low <= 0.1 * np.sqrt(self.gap / self.bend) * high or not low < time < high:
                 break
             error, slope = self._probe(time)
             with np.errstate(divide="ignore", invalid="ignore"):

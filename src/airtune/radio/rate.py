@@ -129,24 +129,21 @@ def bandwidth_for_rate(
     """
     wanted, snr = np.broadcast_arrays(np.asarray(rate_bps, float), np.asarray(snr_hz, float))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        share = wanted * LN2 / snr
-    bandwidth = np.where(wanted <= 0, 0.0, np.inf)
-    within = (share > 0) & (share < 1)
-    if not within.any():
-        return bandwidth
-    share = share[within]
-    target = np.log((1.0 - share) / share)
-    z = np.broadcast_to(near, wanted.shape)[within] / snr[within]
-    z = np.where((z > 0) & np.isfinite(z), z, np.exp(-target))
-    for _ in range(60):
-        at = _CURVES[kind](z)
-        odds = np.log(at.missing / at.share) - target
-        step = odds * at.share * at.missing / (z * at.slope)
-        z = z * np.exp(np.clip(step, -5.0, 5.0))
-        if np.abs(step).max() < 1e-8:  # quadratic convergence: what is left is below the rounding
-            break
-    bandwidth[within] = z * snr[within]
-    return bandwidth
+        share = np.atleast_1d(wanted * LN2 / snr)
+        within = (share > 0) & (share < 1)
+        share = np.where(within, share, 0.5)
+        target = np.log((1.0 - share) / share)
+        z = np.broadcast_to(near, wanted.shape) / snr
+        z = np.where(within & (z > 0) & np.isfinite(z), z, np.exp(-target))
+        for _ in range(60):
+            at = _CURVES[kind](z)
+            odds = np.log(at.missing / at.share) - target
+            step = odds * at.share * at.missing / (z * at.slope)
+            z = z * np.exp(np.minimum(np.maximum(step, -5.0), 5.0))
+            if np.abs(step).max(initial=0.0) < 1e-8:  # quadratic convergence: what is left is below rounding
+                break
+        outside = np.where(wanted <= 0, 0.0, np.inf)
+        return np.asarray(np.where(within, z * snr, outside)).reshape(wanted.shape)
 
 
 def snr_for_rate(rate_bps: npt.ArrayLike, bandwidth_hz: npt.ArrayLike, kind: str) -> Array:
