@@ -192,7 +192,7 @@ class _Search:
         """About the least error at a deadline and how fast it falls; where it got to is kept."""
 
         def task(part: slice) -> tuple[float, float]:
-            solved = self._solve(part, np.array([time]), 0.1 * self.gap)
+            solved = self._solve(part, np.array([time]), 0.00001 * self.gap)
             clients = self._clients(part)
             self.v[clients] = np.where(self._spread_idle(solved), self.v[clients], solved.v[0])
             self.log_price[part] = solved.next_price[0]
