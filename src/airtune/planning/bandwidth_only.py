@@ -39,7 +39,7 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
     low = fleet.largest(busy + bits / rate(all_of_it, fleet.snr_hz, fleet.rate))
     high = fleet.largest(busy + bits / rate(equal, fleet.snr_hz, fleet.rate))
     sends, seconds = bits > 0, bits * LN2 / fleet.snr_hz
-    time, v = high, np.log(equal / fleet.snr_hz)
+    time, v = low, np.log(equal / fleet.snr_hz)
     for sweep in range(300):
         upload = fleet.spread(time) * ROUND_UP - busy
         share = np.where(sends, np.minimum(seconds / upload, 1.0 - 1e-16), 0.5)
