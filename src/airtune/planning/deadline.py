@@ -40,7 +40,7 @@ class Solved:
     next_price: Array
 
     def error(self) -> Array:
-        """(n,) about the least Σ w e: what it is here, and what the bandwidth too much or too little is worth."""
+        """(n,) about the least Σ w e: what it is here, and what bandwidth too much or too little is worth."""
         fleet = self.market.fleet
         excess = fleet.total(self.at.bandwidth) - fleet.bandwidth_hz
         error = fleet.total(self.at.error) + np.exp(self.log_price) * excess
@@ -71,7 +71,8 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
         if sweep == 0 and np.isnan(log_price).any():
             log_price = np.where(np.isnan(log_price), _usual_price(fleet, at), log_price)
         found = answer(market, at, log_price)
-        step = np.minimum(np.maximum(np.nan_to_num(found.shift + found.step), -_STRIDE), _RISE)
+        step = np.minimum(np.maximum(found.shift + found.step, -_STRIDE), _RISE)
+        step = np.where(step == step, step, 0.0)  # NaN where a price is 0
         if sweep >= _TOGETHER:
             if sweep == _TOGETHER:
                 low, high = market.least * ones, market.most * ones
@@ -86,8 +87,7 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
         total = fleet.total(demand)
         elasticity = fleet.total(demand * found.elasticity) / total
         excess = np.log(total / whole)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            move = np.where(elasticity < 0, -excess / elasticity, np.sign(excess) * _PRICE_STRIDE)
+        move = np.where(elasticity < 0, -excess / elasticity, np.sign(excess) * _PRICE_STRIDE)
         move = np.where(np.abs(excess) < 1e-15, 0.0, move)
         move = np.minimum(np.maximum(move, -_PRICE_STRIDE), _PRICE_STRIDE)
         missing = fleet.total(found.missing + found.paid * found.shift**2)
@@ -170,6 +170,5 @@ def _use(market: Market, keep: Array, room: Array) -> Array:
     """Q at the rate that keep rates need; the whole ceiling where no rate is enough."""
     bits = market.bits0 + market.bits * keep
     time = room - market.compute * keep
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(time > 0, np.minimum(bits / time, 1.0), 1.0)
-        return np.asarray(share / (market.bits + share * market.compute))
+    share = np.where(time > 0, np.minimum(bits / time, 1.0), 1.0)
+    return np.asarray(share / (market.bits + share * market.compute))

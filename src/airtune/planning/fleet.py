@@ -7,6 +7,7 @@ the client is pruned that far, and where pruning saves nothing (compute_s = payl
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from airtune.planning.rounds import ErrorCurve, ErrorPower, Rounds
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Fleet:
 
     def cells(self, chosen: slice) -> "Fleet":
         """The part of the fleet in some neighbouring cells."""
+        if chosen.stop - chosen.start == len(self.starts):
+            return self
         first, last = self.starts[chosen][0], (*self.starts, len(self.order))[chosen.stop]
         clients = slice(first, last)
         return replace(
@@ -123,7 +127,7 @@ class Fleet:
         """(..., K): the largest within each cell, (..., cells)."""
         return np.asarray(np.maximum.reduceat(values, self.starts, axis=-1))
 
-    def spread(self, values: Array) -> Array:
+    def spread(self, values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
         """(..., cells): each client its cell's value, (..., K)."""
         return np.asarray(values[..., self.cell])
 

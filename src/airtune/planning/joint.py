@@ -25,9 +25,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from airtune.planning import deadline
 from airtune.planning.bandwidth_only import FILLING_MARGIN, finish_together
@@ -35,6 +36,7 @@ from airtune.planning.fleet import Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
 from airtune.planning.pruning_only import best_deadline
+from airtune.planning.response import answer
 from airtune.radio.rate import rate
 
 _BLOCK = 16_384  # clients times deadlines solved in one go: what a core's cache holds
@@ -74,7 +76,7 @@ _Each = Callable[[Callable[[slice], _Found], list[slice]], list[_Found]]
 
 
 @contextmanager
-def _threads() -> Iterator[_Each]:
+def _threads() -> Iterator["_Each[Any]"]:
     """A map over runs of cells that uses every core; its results do not depend on how many there are."""
     # Freeing a large array tells the C library to keep memory: blocks would fault their pages in each time.
     np.empty(_KEPT)
@@ -85,7 +87,7 @@ def _threads() -> Iterator[_Each]:
                 with np.errstate(all="ignore"):
                     return task(part)
 
-            return [quiet(part) for part in parts] if len(parts) == 1 else list(pool.map(quiet, parts))
+            return [task(parts[0])] if len(parts) == 1 else list(pool.map(quiet, parts))
 
         yield each
 
@@ -96,7 +98,7 @@ class _Search:
     `v` (K,) and `log_price` (cells,) are what the next solve starts from; `bend` is about d²log J/d(log T)².
     """
 
-    def __init__(self, fleet: Fleet, gap: float, each: _Each) -> None:
+    def __init__(self, fleet: Fleet, gap: float, each: "_Each[Any]") -> None:
         self.fleet, self.gap, self.each = fleet, gap, each
         self.ends = np.append(fleet.starts, len(fleet.order))
         self.best = np.inf
@@ -156,9 +158,8 @@ class _Search:
             if high - low <= 0.1 * np.sqrt(self.gap / self.bend) * high or not low < time < high:
                 break
             error, slope = self._probe(time)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                left = max(1.0 - penalty * error, 0.0)
-                excess = float(np.log(np.divide(penalty * slope * time, left)))
+            left = max(1.0 - penalty * error, 0.0)
+            excess = float(np.log(np.divide(penalty * slope * time, left)))
             low, high = (time, high) if excess > 0 else (low, time)
             here = float(np.log(time)), excess
             step = 0.2 * excess
@@ -167,7 +168,7 @@ class _Search:
                 step = excess / bend
                 self.bend = max(bend, 1.0)
             self.left = left if left > 0 else self.left
-            before, middle = here, time
+            before = here
             time = float(time * np.exp(step)) if np.isfinite(step) else 0.5 * (low + high)
             if abs(step) <= 0.1 * np.sqrt(self.gap / self.bend) and low < time < high:
                 break
@@ -204,7 +205,7 @@ class _Search:
         return float(np.sum(errors)), float(np.sum(slopes))
 
     @staticmethod
-    def _spread_idle(solved: deadline.Solved) -> Array:
+    def _spread_idle(solved: deadline.Solved) -> npt.NDArray[np.bool_]:
         return solved.market.fleet.spread(solved.idle[0])
 
     def _take(self, time: float) -> None:
@@ -243,6 +244,8 @@ class _Search:
     def _parts(self, rows: int) -> list[slice]:
         """Runs of whole cells with about _BLOCK clients times rows."""
         size = max(1, _BLOCK // rows)
+        if self.ends[-1] <= size:
+            return [slice(0, len(self.ends) - 1)]
         group = self.ends[1:] // size
         edges = np.flatnonzero(np.diff(group)) + 1
         return [slice(int(a), int(b)) for a, b in pairwise([0, *edges, len(group)])]
@@ -283,7 +286,7 @@ class _Search:
             left, right = (
                 solved.answer.rows(rows)
                 if np.array_equal(prices, own[rows])
-                else deadline.answer(solved.market.rows(rows), solved.at.rows(rows), prices)
+                else answer(solved.market.rows(rows), solved.at.rows(rows), prices)
                 for rows, prices in ((early, high), (late, low))
             )
             lines = (
@@ -329,10 +332,9 @@ def _least_on_lines(
 ) -> Array:
     """(n,) the least J over [first, last] where the least error is above two lines, as the head derives."""
     width = last - first
-    with np.errstate(divide="ignore", invalid="ignore"):
-        meet = np.nan_to_num(np.clip((at_first - at_last - flat * width) / (steep - flat), 0.0, width))
-        here = np.fmax(at_first - steep * meet, at_last + flat * (width - meet))
-        at_first = np.fmax(at_first, at_last + flat * width)
+    meet = np.nan_to_num(np.clip((at_first - at_last - flat * width) / (steep - flat), 0.0, width))
+    here = np.fmax(at_first - steep * meet, at_last + flat * (width - meet))
+    at_first = np.fmax(at_first, at_last + flat * width)
     count = fleet.rounds.count
     second_order = np.minimum(first * count(at_first), last * count(at_last))
     second_order = np.minimum(second_order, (first + meet) * count(here))

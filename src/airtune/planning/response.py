@@ -166,7 +166,7 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     excess = at.lead - log_keep
     price = np.exp(log_keep)
     inverse = 1.0 / at.per_v
-    best, fixed = _best(market, at, log_keep, excess)
+    best, ends = _best(market, at, log_keep, excess)
     away = best - at.keep
     # X is concave in b: to the right a step in b, to the left one in log b falls short of x'.
     go = away * inverse
@@ -174,7 +174,7 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     newton = -excess / (at.fall - at.stiff * at.per_v)
     limited = np.abs(newton) >= np.abs(go)
     step = np.where(limited, go, newton)
-    elasticity = np.where(limited & fixed, 0.0, 1.0 / (at.fall - at.stiff * at.per_v))
+    elasticity = np.where(limited & ends, 0.0, 1.0 / (at.fall - at.stiff * at.per_v))
     shift = (at.keep - at.x) * inverse
     # Along the rate curve the logarithm of `flattening` changes by 2 per v at most.
     distance = -2.0 * np.abs(excess) / at.flattening
@@ -185,7 +185,7 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     return Answer(excess, shift, step, elasticity, price, paid, reach, missing)
 
 
-def _best(market: Market, at: State, log_keep: Array, excess: Array) -> tuple[Array, Array]:
+def _best(market: Market, at: State, log_keep: Array, excess: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The keep rate that is best where x costs exp(log_keep) each, and whether it is an end of a piece."""
     nodes = market.nodes
     if not market.straight.all():

@@ -86,7 +86,7 @@ def _with_series(z: Array, exact: Reached, series: _Series) -> Reached:
 _CURVES: dict[str, Callable[[Array], Reached]] = {"shannon": _shannon, "ergodic-rayleigh": _ergodic_rayleigh}
 
 
-def reached(bandwidth_hz: Array, snr_hz: Array, kind: str) -> Reached:
+def reached(bandwidth_hz: Array, snr_hz: Array | float, kind: str) -> Reached:
     """The curve `kind` (a key of RATES) at z = b/g, for bandwidths and `snr_hz` above 0 that broadcast."""
     return _CURVES[kind](np.atleast_1d(np.divide(bandwidth_hz, snr_hz)))
 
