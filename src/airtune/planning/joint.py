@@ -149,7 +149,7 @@ class _Search:
         """
         penalty = self.fleet.rounds.penalty
         low, high = self.first, self.last
-        time = self._guess()
+        time, step = self._guess(), 0.1
         before: tuple[float, float] | None = None
         for _ in range(60):
             if not low < time < high:
@@ -157,19 +157,22 @@ class _Search:
                 time = low + (0.01 if time <= low == self.first else 0.5) * (high - low)
             if high - low <= 0.1 * np.sqrt(self.gap / self.bend) * high or not low < time < high:
                 break
-            error, slope = self._probe(time)
+            error, slope = self._probe(time, max(1e-5 * self.gap, 1e-3 * step * step))
             left = max(1.0 - penalty * error, 0.0)
+            self.left = left if left > 0 else self.left
             excess = float(np.log(np.divide(penalty * slope * time, left)))
             low, high = (time, high) if excess > 0 else (low, time)
-            here = float(np.log(time)), excess
-            step = 0.2 * excess
+            # Close to the least deadline bandwidth is dear: the excess is close to a line over this log.
+            here, step = float(np.log(time - self.first)), 0.5 * excess
             if before is not None and np.isfinite(before[1]) and before[1] != excess:
-                bend = (before[1] - excess) / (here[0] - before[0])
-                step = excess / bend
-                self.bend = max(bend, 1.0)
-            self.left = left if left > 0 else self.left
-            before = here
-            time = float(time * np.exp(step)) if np.isfinite(step) else 0.5 * (low + high)
+                fall = (before[1] - excess) / (here - before[0])
+                step = excess / fall
+                self.bend = max(fall * time / (time - self.first), 1.0)
+            before = here, excess
+            step = min(max(step, -5.0), 5.0)
+            change = (time - self.first) * float(np.expm1(step))
+            step = change / time
+            time = time + change if np.isfinite(change) else 0.5 * (low + high)
             if abs(step) <= 0.1 * np.sqrt(self.gap / self.bend) and low < time < high:
                 break
         return time
@@ -189,11 +192,11 @@ class _Search:
         times, bandwidths = zip(*found, strict=True)
         return np.concatenate(times), np.concatenate(bandwidths)
 
-    def _probe(self, time: float) -> tuple[float, float]:
+    def _probe(self, time: float, precision: float) -> tuple[float, float]:
         """About the least error at a deadline and how fast it falls; where it got to is kept."""
 
         def task(part: slice) -> tuple[float, float]:
-            solved = self._solve(part, np.array([time]), 0.00001 * self.gap)
+            solved = self._solve(part, np.array([time]), precision)
             clients = self._clients(part)
             self.v[clients] = np.where(self._spread_idle(solved), self.v[clients], solved.v[0])
             self.log_price[part] = solved.next_price[0]
