@@ -150,6 +150,7 @@ class _Search:
         penalty = self.fleet.rounds.penalty
         low, high = self.first, self.last
         time, step = self._guess(), 0.1
+        ends: dict[bool, tuple[float, float]] = {}
         before: tuple[float, float] | None = None
         for _ in range(60):
             if not low < time < high:
@@ -164,10 +165,19 @@ class _Search:
             low, high = (time, high) if excess > 0 else (low, time)
             # Close to the least deadline bandwidth is dear: the excess is close to a line over this log.
             here, step = float(np.log(time - self.first)), 0.5 * excess
+            ends[excess > 0] = here, excess
             if before is not None and np.isfinite(before[1]) and before[1] != excess:
                 fall = (before[1] - excess) / (here - before[0])
                 step = excess / fall
                 self.bend = max(fall * time / (time - self.first), 1.0)
+                if len(ends) == 2:
+                    # The secant of the bracket's ends where that of the last two leaves it; an end that
+                    # stays counts half (Illinois).
+                    (left_at, up), (right_at, down) = ends[True], ends[False]
+                    if not left_at < here + step < right_at:
+                        step = (left_at * down - right_at * up) / (down - up) - here
+                    stays = excess <= 0
+                    ends[stays] = ends[stays][0], 0.5 * ends[stays][1]
             before = here, excess
             step = min(max(step, -5.0), 5.0)
             change = (time - self.first) * float(np.expm1(step))
