@@ -39,7 +39,7 @@ from airtune.planning.pruning_only import best_deadline
 from airtune.planning.response import answer
 from airtune.radio.rate import rate
 
-_BLOCK = 16_384  # clients times deadlines solved in one go: what a core's cache holds
+_BLOCK = 65_536  # clients times deadlines solved in one go: what a core's cache holds
 _KEPT = 2**21
 _ROUNDING = 1e-11  # relative: of the least deadline, and of N·T
 _NARROW = 1e-13  # relative: intervals that are cut no further
