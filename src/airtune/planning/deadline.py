@@ -21,6 +21,7 @@ _SWEEPS = 300
 _TOGETHER = 8  # sweeps after which a price moves only once its clients have settled
 _STRIDE, _RISE, _PRICE_STRIDE = 3.0, 12.0, 4.0  # the longest steps of log b down and up, and of log λ
 _SETTLED = 1e-9
+_NEAR = 0.05  # in v
 
 
 @dataclass(frozen=True)
@@ -159,11 +160,13 @@ def slopes(
 def _dearest(market: Market, found: Answer, at: State, sign: float) -> Array:
     """Bounds on the true p, from above (`sign` 1) or below (-1).
 
-    It lies between λ/X' and w·e' where the client is, and changes by at most 4 per v.
+    It lies between λ/X' and w·e' where the client is. The logarithm of X' changes by at most 4 per v, and
+    where x is close, v is at most twice as far as X' says.
     """
-    off = 8.0 * found.reach / at.per_v
-    towards = np.minimum(np.maximum(sign * found.excess, 0.0), off)
-    return np.asarray(found.price * np.exp(sign * np.minimum(towards + 8.0 * np.abs(found.shift), 700.0)))
+    near, off = found.reach / at.per_v, np.abs(found.shift)
+    towards = np.minimum(np.maximum(sign * found.excess, 0.0), np.where(near <= _NEAR, 8.0 * near, np.inf))
+    most = np.minimum(towards + np.where(off <= _NEAR, 8.0 * off, np.inf), 700.0)
+    return np.asarray(found.price * np.exp(sign * most))
 
 
 def _use(market: Market, keep: Array, room: Array) -> Array:
