@@ -137,10 +137,10 @@ def dual(solved: Solved, rows: slice, found: Answer, log_price: Array) -> Array:
 
 
 def slopes(
-    solved: Solved, left: Answer, right: Answer, unsolved: npt.NDArray[np.bool_]
+    solved: Solved, left: Answer, right: Answer, high: Array, low: Array, unsolved: npt.NDArray[np.bool_]
 ) -> tuple[Array, Array]:
     """For n-1 intervals between n deadlines in order: how fast the dual falls at most from the left end, at
-    the prices of `left`, and at least up to the right end, at those of `right`; per cell.
+    log prices `high` that `left` answers, and at least up to the right end, at `low` and `right`; per cell.
 
     It falls by p·Q(r) (see `joint`), with p at this end and the rate r that the keep rate at the other end
     needs in the time of this one. Nothing is known of the left ends that are `unsolved`.
@@ -154,7 +154,9 @@ def slopes(
     lower = np.where(unsolved[:, None], market.nodes[0], lower[:-1])
     flat = _dearest(market, right, at.rows(slice(1, None)), -1.0)
     flat *= _use(market, lower, market.room[1:])
-    return market.fleet.total(steep), market.fleet.total(np.nan_to_num(flat, posinf=0.0))
+    steep, flat = market.fleet.total(steep), market.fleet.total(np.nan_to_num(flat, posinf=0.0))
+    # At no price the dual does not change; the answers of idle cells are to a price that they do not have.
+    return np.where(np.isneginf(high), 0.0, steep), np.where(np.isneginf(low), 0.0, flat)
 
 
 def _dearest(market: Market, found: Answer, at: State, sign: float) -> Array:

@@ -305,7 +305,7 @@ class _Search:
             lines = (
                 deadline.dual(solved, early, left, high),
                 deadline.dual(solved, late, right, low),
-                *(each.sum(-1) for each in deadline.slopes(solved, left, right, unsolved)),
+                *(each.sum(-1) for each in deadline.slopes(solved, left, right, high, low, unsolved)),
             )
             return np.array([*lines, *(solved.error()[rows] for rows in (early, late))])
 
