@@ -75,7 +75,7 @@ def check_agreement(problem: Problem) -> None:
     assert theirs.total_s == pytest.approx(ours.total_s, rel=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, 1, 15])
 def test_joint_agrees_with_ipopt(hostile_problem: Callable[[int], Problem], seed: int) -> None:
     check_agreement(hostile_problem(seed))
 
