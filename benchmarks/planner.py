@@ -1,8 +1,8 @@
 """Time, memory and quality of the planners on typical cells of 100 clients: one JSON object a line.
 
 Each line is the median over `--seeds` problems; every problem is solved in a process of its own, whose
-peak memory is reported with everything it imports. IPOPT (through casadi) solves the same joint problem
-as one smooth program and is started from equal bandwidth.
+peak memory is reported with everything it imports. IPOPT (through casadi) and SLSQP (SciPy) solve the same
+joint problem as one smooth program and are started from equal bandwidth.
 
     python benchmarks/planner.py --clients 10 100 1000
 """
@@ -19,7 +19,9 @@ import numpy as np
 
 from airtune.planning import ErrorPower, Plan, Problem, Rounds, evaluate, plan
 
-LARGEST = {"joint": 100_000, "jcpba": 100_000, "ipopt": 1000}
+LARGEST = {"joint": 1_000_000, "jcpba": 100_000, "ipopt": 1000, "slsqp": 30}
+
+OTHERS = ("ipopt", "slsqp")
 
 
 def typical_problem(clients: int, seed: int) -> Problem:
@@ -81,13 +83,71 @@ def ipopt(problem: Problem) -> Plan:
     return evaluate(problem, "ipopt", prune, hertz / np.maximum(used, 1)[problem.cell])
 
 
+def slsqp(problem: Problem) -> Plan:
+    """The joint problem over keep rates, logarithms of bandwidth shares, and T in units of the start's."""
+    from scipy.optimize import minimize
+
+    count, cells = len(problem.ids), problem.cell
+    start = plan(problem, "pruning-only")
+    whole, penalty = problem.bandwidth_hz[cells], problem.rounds.penalty
+    member = np.equal.outer(np.arange(len(problem.bandwidth_hz)), cells).astype(float)
+
+    def objective(values: np.ndarray) -> float:
+        left = 1 - penalty * problem.weight @ (1 - values[:count]) ** 2
+        return math.log(values[-1]) - math.log(max(left, 1e-9))
+
+    def objective_slope(values: np.ndarray) -> np.ndarray:
+        prune = 1 - values[:count]
+        left = max(1 - penalty * problem.weight @ prune**2, 1e-9)
+        by_keep = -2 * penalty * problem.weight * prune / left
+        return np.concatenate([by_keep, np.zeros(count), [1 / values[-1]]])
+
+    def spare(values: np.ndarray) -> np.ndarray:
+        keep, hertz = values[:count], whole * np.exp(values[count:-1])
+        bits = problem.fixed_bits + problem.payload_bits * keep
+        upload = bits * math.log(2) / (hertz * np.log1p(problem.snr_hz / hertz))
+        time_s = problem.fixed_s + problem.compute_s * keep + upload
+        return np.concatenate([values[-1] - time_s / start.round_s, 1 - member @ (hertz / whole)])
+
+    def spare_slope(values: np.ndarray) -> np.ndarray:
+        keep, hertz = values[:count], whole * np.exp(values[count:-1])
+        logs, snr = np.log1p(problem.snr_hz / hertz), problem.snr_hz / hertz
+        rates = hertz * logs / math.log(2)
+        upload = (problem.fixed_bits + problem.payload_bits * keep) / rates
+        by_keep = (problem.compute_s + problem.payload_bits / rates) / start.round_s
+        by_share = upload * (1 - snr / (1 + snr) / logs) / start.round_s
+        own = np.hstack([-np.diag(by_keep), np.diag(by_share), np.ones((count, 1))])
+        shared = np.hstack([np.zeros_like(member), -member * (hertz / whole), np.zeros((len(member), 1))])
+        return np.vstack([own, shared])
+
+    solution = minimize(
+        objective,
+        np.concatenate([1 - start.prune, np.log(start.bandwidth_hz / whole), [1.0]]),
+        jac=objective_slope,
+        bounds=[
+            *zip(1 - problem.prune_max, 1 - problem.prune_min, strict=True),
+            *[(-40, 0)] * count,
+            (1e-9, 1e9),
+        ],
+        constraints={"type": "ineq", "fun": spare, "jac": spare_slope},
+        method="SLSQP",
+        options={"maxiter": 1000, "ftol": 1e-12},
+    )
+    prune = np.clip(1 - solution.x[:count], problem.prune_min, problem.prune_max)
+    hertz = whole * np.exp(solution.x[count:-1])
+    used = np.bincount(cells, weights=hertz, minlength=len(member)) / problem.bandwidth_hz
+    return evaluate(problem, "slsqp", prune, hertz / np.maximum(used, 1)[cells])
+
+
 def measure(clients: int, solver: str, seed: int) -> tuple[float, float, float, float | None]:
     """Seconds (the best of three for small problems), peak MB, N·T, relative gap."""
     problem = typical_problem(clients, seed)
     seconds = []
     for _ in range(3 if clients <= 1000 else 1):
         begin = time.perf_counter()
-        found = ipopt(problem) if solver == "ipopt" else plan(problem, solver)
+        found = (
+            {"ipopt": ipopt, "slsqp": slsqp}[solver](problem) if solver in OTHERS else plan(problem, solver)
+        )
         seconds.append(time.perf_counter() - begin)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return min(seconds), peak, found.total_s, found.relative_gap
@@ -95,7 +155,7 @@ def measure(clients: int, solver: str, seed: int) -> tuple[float, float, float, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clients", type=int, nargs="+", default=[10, 100, 1000, 100_000])
+    parser.add_argument("--clients", type=int, nargs="+", default=[10, 30, 100, 1000, 100_000, 1_000_000])
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:

@@ -65,16 +65,27 @@ def ipopt(problem: Problem, start: Plan) -> Plan:
     return evaluate(problem, "ipopt", prune, hertz / np.maximum(used, 1)[cells])
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_joint_agrees_with_ipopt(hostile_problem: Callable[[int], Problem], seed: int) -> None:
-    problem = hostile_problem(seed)
+def check_agreement(problem: Problem) -> None:
     ours = plan(problem)
     if problem.rate != "shannon" or ours.total_s == 0:
         pytest.skip("casadi has no exponential integral; a program at 0 s has no logarithm")
     starts = [plan(problem, method) for method in ("jcpba", "joint")]
     theirs = min((ipopt(problem, start) for start in starts), key=lambda found: found.total_s)
     assert theirs.total_s >= ours.lower_bound_s * (1 - 1e-12)
+    if theirs.total_s > 2 * min(start.total_s for start in starts):
+        pytest.skip("IPOPT lost the plan it started from")
     assert theirs.total_s == pytest.approx(ours.total_s, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 15])
+def test_joint_agrees_with_ipopt(hostile_problem: Callable[[int], Problem], seed: int) -> None:
+    check_agreement(hostile_problem(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 22))
+def test_joint_agrees_with_ipopt_on_hundreds(hostile_problem: Callable[[int], Problem], seed: int) -> None:
+    check_agreement(hostile_problem(seed))
 
 
 def test_joint_agrees_with_ipopt_on_a_typical_cell(typical_problem: Callable[..., Problem]) -> None:

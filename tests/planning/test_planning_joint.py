@@ -8,6 +8,9 @@ import pytest
 
 from airtune.errors import InfeasibleError
 from airtune.planning import ErrorPower, ErrorTable, Memory, Problem, evaluate, plan
+from airtune.planning.deadline import Solved, dual
+from airtune.planning.fleet import Fleet
+from airtune.planning.response import Market, answer, state
 from airtune.radio import rate
 
 SEEDS = range(4)
@@ -143,6 +146,45 @@ def test_the_order_of_clients_does_not_matter(typical_problem: Callable[..., Pro
     direct = plan(problem, gap=1e-9)
     assert shuffled.total_s == pytest.approx(direct.total_s, rel=1e-9)
     assert shuffled.prune == pytest.approx(direct.prune[order], abs=1e-3)
+
+
+def test_the_number_of_threads_does_not_matter(
+    typical_problem: Callable[..., Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = typical_problem(70_000, 0, cells=700)
+    plans = []
+    for cores in (1, 3):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        plans.append(plan(problem))
+    one, three = plans
+    assert one.relative_gap <= 1e-6
+    assert (one.total_s, one.lower_bound_s) == (three.total_s, three.lower_bound_s)
+    assert (one.prune == three.prune).all()
+    assert (one.bandwidth_hz == three.bandwidth_hz).all()
+
+
+def test_bounds_hold_from_anywhere(hostile_problem: Callable[[int], Problem]) -> None:
+    """The dual at any prices and bandwidths, however far off, is below every error within the deadline."""
+    rng = np.random.default_rng(0)
+    for seed in SEEDS:
+        problem = hostile_problem(seed)
+        found = plan(problem)
+        fleet = Fleet.of(problem)
+        deadline = found.round_s * np.ones(1)
+        reached = problem.weight @ problem.error_at(found.prune)
+        with np.errstate(all="ignore"):
+            market = Market.of(fleet, deadline)
+            for _ in range(50):
+                v = np.log((found.bandwidth_hz[fleet.order] + 1.0) / fleet.snr_hz)
+                v = v + rng.normal(scale=10 ** rng.uniform(-6, 1), size=v.shape)
+                at = state(market, v[None])
+                log_price = (at.lead + at.gain)[:, fleet.starts] + rng.normal(size=fleet.starts.shape)
+                log_price = np.where(np.isfinite(log_price), log_price, -20.0)
+                answers = answer(market, at, log_price)
+                idle = np.zeros(log_price.shape, bool)
+                solved = Solved(market, at, answers, log_price, idle, v, log_price)
+                bound = dual(solved, slice(None), answers, log_price)
+                assert bound[0] <= reached * (1 + 1e-9) + 1e-15
 
 
 def test_a_fine_table_plans_like_its_power(typical_problem: Callable[..., Problem]) -> None:

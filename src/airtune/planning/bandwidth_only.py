@@ -5,12 +5,13 @@ import numpy as np
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
-from airtune.radio.rate import LN2, bandwidth_for_rate, rate, reached
+from airtune.radio.rate import LN2, rate, reached
 
 # Cells are filled but for this part, so that bandwidths rounded and summed in any order still fit.
 FILLING_MARGIN = 1e-13
 # A deadline is met to this precision, or an upload shorter than the rounding of the round would fail.
 ROUND_UP = 1 + 1e-15
+_TOGETHER = 12  # sweeps in which times and bandwidths move together
 
 
 def solve(problem: Problem) -> Plan:
@@ -24,8 +25,9 @@ def solve(problem: Problem) -> Plan:
 def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
     """The least time in which each cell's clients can finish with keep rates (K,), and the bandwidth for it.
 
-    The bandwidth that a cell needs to finish by T falls with T, so its inverse is increasing; Newton's
-    method on that inverse (close to a straight line), inside a bracket, finds where it meets the cell's.
+    The bandwidth that a cell needs to finish by T falls with T, so its inverse is increasing and close to a
+    straight line. Each sweep takes one Newton step on it, and one for every client on the log odds of the
+    share of its ceiling that its rate has, close to a straight line over the log of its bandwidth.
 
     Returns:
         (cells,) seconds, (K,) bandwidths that sum to each cell's own.
@@ -36,38 +38,33 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
     equal = all_of_it / fleet.spread(fleet.total(np.ones(len(keep))))
     low = fleet.largest(busy + bits / rate(all_of_it, fleet.snr_hz, fleet.rate))
     high = fleet.largest(busy + bits / rate(equal, fleet.snr_hz, fleet.rate))
-    time = low
-    for _ in range(200):
-        bandwidth = _needed(fleet, bits, fleet.spread(time) * ROUND_UP - busy)
+    sends, seconds = bits > 0, bits * LN2 / fleet.snr_hz
+    time, v = low, np.log(equal / fleet.snr_hz)
+    for sweep in range(300):
+        upload = fleet.spread(time) * ROUND_UP - busy
+        share = np.where(sends, np.minimum(seconds / upload, 1.0 - 1e-16), 0.5)
+        z = np.exp(v)
+        at = reached(z, 1.0, fleet.rate)
+        per_odds = at.share * at.missing / (z * at.slope)
+        step = (np.log(at.missing / at.share) - np.log((1.0 - share) / share)) * per_odds
+        step = np.minimum(np.maximum(step, -5.0), 5.0)
+        bandwidth = np.where(sends, z * fleet.snr_hz * np.exp(step), 0.0)
         need = fleet.total(bandwidth) / fleet.bandwidth_hz
-        low, high = np.where(need > 1, time, low), np.where(need > 1, high, time)
-        done = (np.abs(need - 1) <= 1e-13) | (high - low <= 4e-16 * high)
+        follow = -per_odds / ((1.0 - share) * upload)
+        proposal = time - (need - 1.0) * need * fleet.bandwidth_hz / fleet.total(bandwidth * follow)
+        settled = fleet.largest(np.where(sends, np.abs(step), 0.0)) <= 1e-8
+        low = np.where(settled & (need > 1), np.maximum(low, time), low)
+        high = np.where(settled & (need <= 1), np.minimum(high, time), high)
+        met = (np.abs(need - 1) <= 1e-13) | (np.abs(proposal - time) <= 4e-16 * time)
+        done = settled & (met | (high - low <= 4e-16 * high))
         if done.all():
             break
-        slope = fleet.total(_needed_slope(fleet, bandwidth, bits, fleet.spread(time) * ROUND_UP - busy))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            proposal = time - (need - 1) * need * fleet.bandwidth_hz / slope
         inside = (low < proposal) & (proposal < high)
-        time = np.where(done, time, np.where(inside, proposal, 0.5 * (low + high)))
-    time = np.where(np.abs(need - 1) <= 1e-13, time, high)
-    bandwidth = _needed(fleet, bits, fleet.spread(time) * ROUND_UP - busy)
-    need = fleet.total(bandwidth)
-    whole = fleet.bandwidth_hz * (1 - FILLING_MARGIN)
-    stretch = np.divide(whole, need, out=np.ones_like(need), where=need > 0)
+        after = np.where(inside, proposal, 0.5 * (low + high))
+        # Far from convergence time waits for the clients, so that its bracket stays one.
+        after = np.where(done | (~settled & (sweep >= _TOGETHER)), time, after)
+        v = v + step + follow * fleet.spread(after - time)
+        time = after
+    time = np.where(met, time, high)
+    stretch = np.divide(1 - FILLING_MARGIN, need, out=np.ones_like(need), where=need > 0)
     return time, bandwidth * fleet.spread(stretch)
-
-
-def _needed(fleet: Fleet, bits: Array, upload_s: Array) -> Array:
-    """(K,) the bandwidth on which each client sends its bits in `upload_s`; infinite if none is enough."""
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        wanted = np.where(upload_s > 0, bits / np.maximum(upload_s, 0.0), np.where(bits > 0, np.inf, 0.0))
-    return bandwidth_for_rate(wanted, fleet.snr_hz, fleet.rate)
-
-
-def _needed_slope(fleet: Fleet, bandwidth: Array, bits: Array, upload_s: Array) -> Array:
-    """(K,) its derivative with respect to time, -bits / (upload_s² R'(b))."""
-    slope = np.zeros_like(bandwidth)
-    some = (bandwidth > 0) & np.isfinite(bandwidth)
-    at = reached(bandwidth[some], fleet.snr_hz[some], fleet.rate)
-    slope[some] = -bits[some] / upload_s[some] ** 2 * LN2 / at.slope
-    return slope

@@ -1,104 +1,179 @@
-"""The least weighted error within a deadline, solved by its dual: one price of bandwidth for each cell.
+"""The least weighted error within deadlines, by its dual: one price of bandwidth for each cell.
 
 At deadline T: minimise E = Σ w e(1 - X(b)) subject to Σ b ≤ B in each cell. Separable and convex, so for
-any prices λ ≥ 0 the sum of the clients' best responses (see `response`) bounds E from below, and at the
+any prices λ ≥ 0 the sum of the clients' least w·e + λ·b (see `response`) bounds E from below, and at the
 right prices, where each cell's demand meets its bandwidth, the bound is attained.
+
+Prices and clients are solved together: in each sweep every client takes one Newton step, and its cell's
+price the step that makes the demand after it meet the bandwidth. Sweeps stop once what is missing in value
+is small, not when every client has converged: bounds hold from any point.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from airtune.planning.bandwidth_only import FILLING_MARGIN
 from airtune.planning.fleet import Array, Fleet
-from airtune.planning.response import Response, Schedule, respond
-from airtune.radio.rate import rate
+from airtune.planning.response import Answer, Market, State, answer, state
 
-_EXCESS = 1e-7  # of demand over bandwidth, relative
-_PRECISION = 1e-12  # of E: twice what a price that is not quite right costs, which is of second order
-_STRIDE = 8.0  # the longest step in log λ
+_SWEEPS = 300
+_TOGETHER = 8  # sweeps after which a price moves only once its clients have settled
+_STRIDE, _RISE, _PRICE_STRIDE = 3.0, 12.0, 4.0  # the longest steps of log b down and up, and of log λ
+_SETTLED = 1e-9
+_NEAR = 0.05  # in v
 
 
 @dataclass(frozen=True)
 class Solved:
-    """n deadlines solved: prices (n, cells), a feasible choice (n, K) with its `error` (n,), and the dual's
-    lower bound on the least error, `bound` (n,). `guess` (n, K) is log b, to start the next solve from."""
+    """n deadlines: where clients are and what they answer to the prices `log_price` (n, cells).
 
-    log_price: Array
-    bandwidth: Array
-    keep: Array
-    error: Array
-    bound: Array
-    guess: Array
-
-
-def solve(fleet: Fleet, deadlines: Array, log_price: Array, guess: Array) -> Solved:
-    """Least error at each of `deadlines` (n,), from starting prices (n, cells) and bandwidths (log, (n, K)).
-
-    Every deadline has to be feasible: the clients' smallest sub-models fit into their cells.
+    `idle` (n, cells) marks cells in which everyone is as full as may be; their price is 0. `v` (n, K) and
+    `next_price` (n, cells) are one step further than `at`.
     """
-    schedule = Schedule.of(fleet, deadlines)
+
+    market: Market
+    at: State
+    answer: Answer
+    log_price: Array
+    idle: npt.NDArray[np.bool_]
+    v: Array
+    next_price: Array
+
+    def error(self) -> Array:
+        """(n,) about the least Σ w e: what it is here, and what bandwidth too much or too little is worth."""
+        fleet = self.market.fleet
+        excess = fleet.total(self.at.bandwidth) - fleet.bandwidth_hz
+        error = fleet.total(self.at.error) + np.exp(self.log_price) * excess
+        return np.asarray(np.where(self.idle, fleet.least_error, error).sum(-1))
+
+    def slope(self) -> Array:
+        """(n,) how fast the least error falls with the deadline, about."""
+        fleet = self.market.fleet
+        fall = fleet.total(self.answer.price * self.at.use)
+        return np.asarray(np.where(self.idle, 0.0, fall).sum(-1))
+
+
+def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision: Array) -> Solved:
+    """Solve at `deadlines` (n,) from v (n, K) and prices (n, cells) on; NaN prices are guessed.
+
+    A deadline is done once E is known to `precision` (n,) in proportion to the clients' weights. Every
+    deadline has to be feasible: the clients' smallest sub-models fit into their cells.
+    """
+    market = Market.of(fleet, deadlines)
     whole = fleet.bandwidth_hz
-    steepest = fleet.largest(schedule.leaves.max(-1))
-    # Every client is as full as it may be, or cares no further: bandwidth is free.
-    fullest = fleet.total(schedule.node_bandwidth[..., -1])
-    slack = (fullest <= whole * (1 + _EXCESS)) | np.isneginf(steepest)
-    low, high = np.full_like(steepest, -np.inf), np.where(slack, 0.0, steepest)
-    log_price = np.where(np.isfinite(log_price), log_price, _usual_price(fleet, schedule))
-    log_price = np.where(slack, -np.inf, np.minimum(log_price, high))
-    for _ in range(200):
-        response = respond(fleet, schedule, log_price, guess)
-        guess = np.log(response.bandwidth)
-        demand = np.where(slack, 1.0, fleet.total(response.bandwidth) / whole)
-        low, high = np.where(demand > 1, log_price, low), np.where(demand < 1, log_price, high)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            elasticity = fleet.total(response.bandwidth * response.elasticity) / whole / demand
-            step = -np.log(demand) / elasticity
-            inside = (low < log_price + step) & (log_price + step < high) & (np.abs(step) < _STRIDE)
-            bisect = np.where(np.isneginf(low), -_STRIDE, 0.5 * (low + high) - log_price)
-            cost = np.where(elasticity < 0, np.exp(log_price) * whole * np.abs((demand - 1) * step), 0.0)
-        met = (np.abs(demand - 1) <= _EXCESS) & (cost <= _PRECISION)
-        done = met | (high - low <= 1e-14 * np.abs(high))
+    idle = deadlines[:, None] >= fleet.longest
+    enough = precision * fleet.weight.sum()
+    ones = np.ones((len(deadlines), 1))
+    v, log_price = v * ones, log_price * ones
+    price_low, price_high = np.full(log_price.shape, -np.inf), np.full(log_price.shape, np.inf)
+    for sweep in range(_SWEEPS):
+        at = state(market, v)
+        if sweep == 0 and np.isnan(log_price).any():
+            log_price = np.where(np.isnan(log_price), _usual_price(fleet, at), log_price)
+        found = answer(market, at, log_price)
+        step = np.minimum(np.maximum(found.shift + found.step, -_STRIDE), _RISE)
+        step = np.where(step == step, step, 0.0)  # NaN where a price is 0
+        if sweep >= _TOGETHER:
+            if sweep == _TOGETHER:
+                low, high = market.least * ones, market.most * ones
+            # Bisection for whoever Newton does not serve; prices wait for their clients.
+            right = found.shift + found.step > 0
+            low, high = np.where(right, np.maximum(low, v), low), np.where(right, high, np.minimum(high, v))
+            outside = ((v + step <= low) | (v + step >= high)) & (np.abs(step) > _SETTLED)
+            step = np.where(outside, 0.5 * (low + high) - v, step)
+        ahead = np.minimum(np.maximum(v + step, market.least), market.most)
+        step = ahead - v
+        demand = at.bandwidth * np.exp(step)
+        total = fleet.total(demand)
+        elasticity = fleet.total(demand * found.elasticity) / total
+        excess = np.log(total / whole)
+        move = np.where(elasticity < 0, -excess / elasticity, np.sign(excess) * _PRICE_STRIDE)
+        move = np.where(np.abs(excess) < 1e-15, 0.0, move)
+        move = np.minimum(np.maximum(move, -_PRICE_STRIDE), _PRICE_STRIDE)
+        missing = fleet.total(found.missing + found.paid * found.shift**2)
+        missing += np.exp(log_price) * whole * np.abs(excess * move)
+        done = np.where(idle, 0.0, missing).sum(-1) <= enough
+        if sweep >= _TOGETHER:
+            settled = fleet.largest(np.abs(step)) <= _SETTLED
+            price_low = np.where(settled & (excess > 0), np.maximum(price_low, log_price), price_low)
+            price_high = np.where(settled & (excess < 0), np.minimum(price_high, log_price), price_high)
+            outside = (log_price + move <= price_low) | (log_price + move >= price_high)
+            middle = 0.5 * (price_low + price_high) - log_price
+            move = np.where(outside & np.isfinite(middle), middle, move)
+            move = np.where(settled, move, 0.0)
+            moved = fleet.spread(move) != 0
+            low, high = np.where(moved, market.least, low), np.where(moved, market.most, high)
+            done |= ((price_high - price_low <= 1e-14 * np.abs(log_price)) | idle).all(-1)
+        ahead = ahead + found.elasticity * fleet.spread(move)
+        ahead = np.minimum(np.maximum(ahead, market.least), market.most)
         if done.all():
             break
-        step = np.where(done, 0.0, np.where(inside, step, bisect))
-        log_price = log_price + step
-        # Where prices go, bandwidths follow: this saves most of the next response's steps.
-        guess = guess + response.elasticity * fleet.spread(step)
-    bandwidth = _fit(fleet, schedule, response.bandwidth)
-    keep = fleet.keep_by(schedule.deadline, rate(bandwidth, fleet.snr_hz, fleet.rate))
-    error = fleet.error(keep) @ fleet.weight
-    bound = lagrangian(fleet, response, log_price).sum(-1)
-    return Solved(log_price, bandwidth, keep, error, np.minimum(bound, error), guess)
+        if sweep >= _TOGETHER:
+            ahead, move = np.where(done[:, None], v, ahead), np.where(done[:, None], 0.0, move)
+        v, log_price = ahead, log_price + move
+    return Solved(market, at, found, log_price, idle, ahead, log_price + move)
 
 
-def _usual_price(fleet: Fleet, schedule: Schedule) -> Array:
-    """(n, cells) the mean log price at which clients start to buy more than they must."""
-    first = schedule.leaves[..., 0]
-    buys = np.isfinite(first)
-    return np.asarray(fleet.total(np.where(buys, first, 0.0)) / np.maximum(fleet.total(1.0 * buys), 1.0))
+def _usual_price(fleet: Fleet, at: State) -> Array:
+    """(n, cells) the mean log price at which clients would stay where they are, over their bandwidth."""
+    price = at.lead + at.gain
+    counts = np.where(np.isfinite(price), at.bandwidth, 0.0)
+    return np.asarray(fleet.total(counts * np.nan_to_num(price)) / np.maximum(fleet.total(counts), 1e-300))
 
 
-def lagrangian(fleet: Fleet, response: Response, log_price: Array) -> Array:
-    """(n, cells) lower bounds on Σ w e over each cell's clients under its bandwidth; their sum bounds E.
+def dual(solved: Solved, rows: slice, found: Answer, log_price: Array) -> Array:
+    """(n,) lower bounds on the least error, from the answers of `rows` to prices (n, cells), -inf at 0.
 
-    What the responses lack of their minima is taken off, and what rounding may have added.
+    What the answers lack of their minima is taken off, and what rounding may have added.
     """
-    price = np.exp(log_price)
-    harm = fleet.weight * response.error
-    paid = fleet.spread(price) * np.where(np.isfinite(response.bandwidth), response.bandwidth, 0.0)
-    held, cost, budget = fleet.total(harm), fleet.total(paid), price * fleet.bandwidth_hz
-    rounding = (1e-13 + np.finfo(float).eps * len(fleet.order)) * (held + cost + budget)
-    return np.asarray(held + cost - budget - fleet.total(response.loss) - rounding)
+    fleet, at = solved.market.fleet, solved.at.rows(rows)
+    held = fleet.total(at.error)
+    cost, missing = fleet.total(found.paid * (1.0 + found.shift)), fleet.total(found.missing)
+    budget = np.exp(log_price) * fleet.bandwidth_hz
+    rounding = (1e-13 + np.finfo(float).eps * len(fleet.order)) * (held + np.abs(cost) + budget)
+    bound = np.maximum(np.nan_to_num(held + cost - budget - missing - rounding), fleet.least_error)
+    return np.asarray(np.where(np.isneginf(log_price), fleet.least_error, bound).sum(-1))
 
 
-def _fit(fleet: Fleet, schedule: Schedule, bandwidth: Array) -> Array:
-    """Bandwidths that fill each cell exactly and leave every client enough for its smallest sub-model."""
-    whole = fleet.bandwidth_hz * (1 - FILLING_MARGIN)
-    least = schedule.node_bandwidth[..., 0]
-    total, floor = fleet.total(bandwidth), fleet.total(least)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shrink = np.clip((whole - floor) / (total - floor), 0.0, 1.0)
-    shrunk = least + (bandwidth - least) * fleet.spread(np.nan_to_num(shrink))
-    fitted = np.where(fleet.spread(total) > fleet.spread(whole), shrunk, bandwidth)
-    return np.asarray(fitted * fleet.spread(whole / fleet.total(fitted)))
+def slopes(
+    solved: Solved, left: Answer, right: Answer, high: Array, low: Array, unsolved: npt.NDArray[np.bool_]
+) -> tuple[Array, Array]:
+    """For n-1 intervals between n deadlines in order: how fast the dual falls at most from the left end, at
+    log prices `high` that `left` answers, and at least up to the right end, at `low` and `right`; per cell.
+
+    It falls by p·Q(r) (see `joint`), with p at this end and the rate r that the keep rate at the other end
+    needs in the time of this one. Nothing is known of the left ends that are `unsolved`.
+    """
+    market, own, at = solved.market, solved.answer, solved.at
+    upper = at.keep + np.where(own.step > 0, own.reach, 0.0)
+    lower = at.keep - np.where(own.step < 0, own.reach, 0.0)
+    upper = np.where(market.fleet.spread(solved.idle), market.nodes[-1], upper)
+    steep = _dearest(market, left, at.rows(slice(None, -1)), 1.0)
+    steep *= _use(market, upper[1:], market.room[:-1])
+    lower = np.where(unsolved[:, None], market.nodes[0], lower[:-1])
+    flat = _dearest(market, right, at.rows(slice(1, None)), -1.0)
+    flat *= _use(market, lower, market.room[1:])
+    steep, flat = market.fleet.total(steep), market.fleet.total(np.nan_to_num(flat, posinf=0.0))
+    # At no price the dual does not change; the answers of idle cells are to a price that they do not have.
+    return np.where(np.isneginf(high), 0.0, steep), np.where(np.isneginf(low), 0.0, flat)
+
+
+def _dearest(market: Market, found: Answer, at: State, sign: float) -> Array:
+    """Bounds on the true p, from above (`sign` 1) or below (-1).
+
+    It lies between λ/X' and w·e' where the client is. The logarithm of X' changes by at most 4 per v, and
+    where x is close, v is at most twice as far as X' says.
+    """
+    near, off = found.reach / at.per_v, np.abs(found.shift)
+    towards = np.minimum(np.maximum(sign * found.excess, 0.0), np.where(near <= _NEAR, 8.0 * near, np.inf))
+    most = np.minimum(towards + np.where(off <= _NEAR, 8.0 * off, np.inf), 700.0)
+    return np.asarray(found.price * np.exp(sign * most))
+
+
+def _use(market: Market, keep: Array, room: Array) -> Array:
+    """Q at the rate that keep rates need; the whole ceiling where no rate is enough."""
+    bits = market.bits0 + market.bits * keep
+    time = room - market.compute * keep
+    share = np.where(time > 0, np.minimum(bits / time, 1.0), 1.0)
+    return np.asarray(share / (market.bits + share * market.compute))

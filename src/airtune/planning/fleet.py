@@ -6,8 +6,8 @@ table's straight pieces. Choices that nobody would make are cut off first: where
 the client is pruned that far, and where pruning saves nothing (compute_s = payload_bits = 0) it is full.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from airtune.planning.rounds import ErrorCurve, ErrorPower, Rounds
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,17 @@ class Fleet:
     `prune_floor` to `prune_max`, keeps the problem's order.
 
     `rigid` marks clients whose time does not depend on x. Only cells with clients count; `starts` has
-    the first client of each, `cell` each client's cell, `bandwidth_hz` is (cells,).
+    the first client of each, `cell` each client's cell, `bandwidth_hz` is (cells,). From deadline `longest`
+    (cells,) on everyone in a cell can be as full as it may be, with Σ w e = `least_error`; a solver that
+    wants these sets them.
     """
 
     order: Index
     prune_floor: Array
     prune_max: Array
     starts: Index
+    longest: Array
+    least_error: Array
     cell: Index
     bandwidth_hz: Array
     rate: str
@@ -68,6 +73,8 @@ class Fleet:
             prune_floor=floor,
             prune_max=problem.prune_max,
             starts=starts,
+            longest=np.full(len(starts), np.inf),
+            least_error=np.zeros(len(starts)),
             cell=cell,
             bandwidth_hz=problem.bandwidth_hz[used],
             rate=problem.rate,
@@ -85,6 +92,25 @@ class Fleet:
             power=power[order],
         )
 
+    def cells(self, chosen: slice) -> "Fleet":
+        """The part of the fleet in some neighbouring cells."""
+        if chosen.stop - chosen.start == len(self.starts):
+            return self
+        first, last = self.starts[chosen][0], (*self.starts, len(self.order))[chosen.stop]
+        clients = slice(first, last)
+        return replace(
+            self.sample(clients),
+            starts=self.starts[chosen] - first,
+            longest=self.longest[chosen],
+            least_error=self.least_error[chosen],
+            cell=self.cell[clients] - chosen.start,
+            bandwidth_hz=self.bandwidth_hz[chosen],
+        )
+
+    def sample(self, clients: slice) -> "Fleet":
+        """Some clients, to be used without their cells."""
+        return replace(self, **{name: getattr(self, name)[clients] for name in _PER_CLIENT})
+
     @property
     def keep_min(self) -> Array:
         return self.nodes[:, 0]
@@ -92,22 +118,6 @@ class Fleet:
     @property
     def keep_max(self) -> Array:
         return self.nodes[:, -1]
-
-    @cached_property
-    def node_error(self) -> Array:
-        """(K, J+1) e at the nodes."""
-        return self.error(self.nodes.T).T
-
-    @cached_property
-    def log_gain(self) -> tuple[Array, Array]:
-        """Logarithms of w·e' (error saved per keep rate gained): (K, J) just right of nodes 0 to J-1, and
-        just left of nodes 1 to J."""
-        bend = self.power[:, None] - 1.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(1.0 - self.nodes)
-            bent = np.where(bend > 0, bend * logs, 0.0)
-            scale = np.log(self.weight)[:, None] + np.log(self.scale)
-        return scale + bent[:, :-1], scale + bent[:, 1:]
 
     def total(self, values: Array) -> Array:
         """(..., K) summed within each cell: (..., cells)."""
@@ -117,7 +127,7 @@ class Fleet:
         """(..., K): the largest within each cell, (..., cells)."""
         return np.asarray(np.maximum.reduceat(values, self.starts, axis=-1))
 
-    def spread(self, values: Array) -> Array:
+    def spread(self, values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
         """(..., cells): each client its cell's value, (..., K)."""
         return np.asarray(values[..., self.cell])
 
@@ -151,6 +161,22 @@ class Fleet:
         return original
 
 
+_PER_CLIENT = (
+    "order",
+    "weight",
+    "snr_hz",
+    "fixed_s",
+    "compute_s",
+    "fixed_bits",
+    "payload_bits",
+    "rigid",
+    "nodes",
+    "scale",
+    "offset",
+    "power",
+)
+
+
 def _check_rounds(problem: Problem, floor: Array) -> None:
     harm = problem.weight * problem.error_at(floor)
     if problem.rounds.penalty * harm.sum() >= 1:
@@ -163,18 +189,20 @@ def _pieces(problem: Problem, floor: Array, ceiling: Array) -> tuple[Array, Arra
     longest = max(1 if isinstance(curve, ErrorPower) else len(curve.slope) for curve, _ in curves)
     count = len(problem.ids)
     nodes = np.empty((count, longest + 1))
-    scale, offset, power = np.zeros((count, longest)), np.zeros((count, longest)), np.ones(count)
+    scale, offset, power = np.empty((count, longest)), np.empty((count, longest)), np.ones(count)
     for curve, clients in curves:
         kinks, scales, offsets, exponent, free = _curve_pieces(curve)
         high = ceiling[clients]
         low = np.minimum(np.maximum(floor[clients], free), high)
         low = np.where(problem.weight[clients] > 0, low, high)
-        pieces = len(scales)
         inner = np.clip(kinks, low[:, None], high[:, None])
-        prune = np.column_stack([high, inner, *[low] * (longest + 1 - pieces)])
+        prune = np.column_stack([high, inner, *[low] * (longest + 1 - len(scales))])
         nodes[clients] = 1.0 - prune
-        scale[clients, :pieces], offset[clients, :pieces], power[clients] = scales, offsets, exponent
-        offset[clients, pieces:] = curve(low)[:, None]
+        # Pieces outside of the range have no width and go on with the nearest one inside.
+        first = (kinks >= high[:, None]).sum(1)[:, None]
+        last = np.maximum(first, (kinks > low[:, None]).sum(1)[:, None])
+        piece = np.minimum(np.maximum(np.arange(longest), first), last)
+        scale[clients], offset[clients], power[clients] = scales[piece], offsets[piece], exponent
     return nodes, scale, offset, power
 
 

@@ -4,228 +4,351 @@ For a fixed deadline T the least error V(T) is a convex problem (`deadline`); J(
 convex or unimodal in T. The range of T is cut into intervals, each with a lower bound on J; intervals whose
 bound reaches the best plan found are settled, the others are cut further.
 
-The bound on [T1, T2] holds prices λ fixed. Let φ(T) be the least Lagrangian of one client. Then:
+A bound on [T1, T2] holds prices λ fixed. Let φ(T) be the least Lagrangian of one client. Then:
 - The larger T, the larger the client's keep rate x(T): the bandwidth β(x, T) that x needs has ∂²β/∂x∂T ≤ 0.
 - -φ'(T) = p(T)·Q(T), where p = λ ∂β/∂x falls with T (where x moves, p = w e'(1 - x); where it stays, β
   is convex in T), and Q = ∂X/∂T = r/(U + rC) increases with the rate r that x needs in T.
 - So p(T2)·Q(r(x1, T2)) ≤ -φ' ≤ p(T1)·Q(r(x2, T1)) on [T1, T2], with x1 = x(T1) and x2 = x(T2).
-Summed over clients this gives two lines under the dual function; they and it part by O((T2 - T1)²). On a
-line E = α - σT, T·N(E) is monotone, so its least value is at an end or where the two lines meet.
+Summed over clients, each end at its own prices gives a line under the dual function: from T1 one that falls
+at least as fast, up to T2 one that falls at most as fast. What the bounds need of the other end holds for
+this end's prices too where prices fall with T; in cells where they rise, both ends swap them. The lines and
+the least error part by O((T2 - T1)²). On a line E = α - σT, T·N(E) is monotone, so its least value is at an
+end or where the two lines meet.
+
+The distance from J to its least value is of second order too. So the best deadline T* is found first, as
+the zero of J'(T), which the dual's slope gives; intervals then grow in proportion to their distance from it.
 """
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from airtune.planning import deadline
-from airtune.planning.bandwidth_only import finish_together
+from airtune.planning.bandwidth_only import FILLING_MARGIN, finish_together
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
-from airtune.planning.response import Response, Schedule, respond
-from airtune.radio.rate import LN2
+from airtune.planning.pruning_only import best_deadline
+from airtune.planning.response import answer
+from airtune.radio.rate import rate
 
-_HALVINGS, _MOST_CUTS = 8, 8
+_BLOCK = 65_536  # clients times deadlines solved in one go: what a core's cache holds
+_KEPT = 2**21
 _ROUNDING = 1e-11  # relative: of the least deadline, and of N·T
-_SLACK = 1e-8  # relative: of slopes taken from responses that are only nearly minimisers
-_BATCH = 100_000  # clients times deadlines solved at once
 _NARROW = 1e-13  # relative: intervals that are cut no further
 _LEAST_GAP = 1e-9  # what double precision can certify
 _MOST_DEADLINES = 4096  # a hundred times what ordinary problems need; then the gap is what it is
+_MOST_ROWS = 32  # deadlines solved at once
+_SAMPLE = 4096  # clients that the first guess of T* looks at
+_INNER, _GROWTH = 2.0, 4.0  # the ladder around T*: its first step over √gap, and the ratio of its steps
 
-
-@dataclass(frozen=True)
-class _Point:
-    """One deadline solved: J = T·N at a feasible choice, its log λ and log b, and the dual's bound on E."""
-
-    deadline: float
-    total: float
-    log_price: Array
-    guess: Array
-    error_bound: float
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
 class _Interval:
-    """Deadlines between two solved ones, and a lower bound on J over them."""
+    """Deadlines from `left` to `right`, a lower bound on J over them, and about the least J at their ends."""
 
-    left: _Point
-    right: _Point
+    left: float
+    right: float
     bound: float
+    total: float
 
 
 def solve(problem: Problem, gap: float = 1e-6) -> Plan:
     """The optimum of N·T within a relative `gap`; `lower_bound_s` is valid for every feasible plan."""
     fleet = Fleet.of(problem)
-    search = _Search(fleet)
-    bound = search.run(gap)
+    with _threads() as each:
+        search = _Search(fleet, max(gap, _LEAST_GAP), each)
+        bound = search.run()
     plan = evaluate(problem, "joint", fleet.prune(search.keep), fleet.restore(search.bandwidth))
     return plan.bounded(bound)
 
 
+_Each = Callable[[Callable[[slice], _Found], list[slice]], list[_Found]]
+
+
+@contextmanager
+def _threads() -> Iterator["_Each[Any]"]:
+    """A map over runs of cells that uses every core; its results do not depend on how many there are."""
+    # Freeing a large array tells the C library to keep memory: blocks would fault their pages in each time.
+    np.empty(_KEPT)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def each(task: Callable[[slice], _Found], parts: list[slice]) -> list[_Found]:
+            def quiet(part: slice) -> _Found:
+                with np.errstate(all="ignore"):
+                    return task(part)
+
+            return [task(parts[0])] if len(parts) == 1 else list(pool.map(quiet, parts))
+
+        yield each
+
+
 class _Search:
-    """Branch and bound over T; `keep` and `bandwidth` (K,) are the best choice so far, `best` its J."""
+    """Branch and bound over T; `keep` and `bandwidth` (K,) are the best choice so far, `best` its J.
 
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
+    `v` (K,) and `log_price` (cells,) are what the next solve starts from; `bend` is about d²log J/d(log T)².
+    """
+
+    def __init__(self, fleet: Fleet, gap: float, each: "_Each[Any]") -> None:
+        self.fleet, self.gap, self.each = fleet, gap, each
+        self.ends = np.append(fleet.starts, len(fleet.order))
         self.best = np.inf
-        self.keep, self.bandwidth = fleet.keep_min, np.zeros(len(fleet.order))
-        self.solved = 0
+        self.solved, self.bend = 0, 1.0
+        shortest, self.bandwidth = self._finish_together(fleet.keep_min)
+        longest, full = self._finish_together(fleet.keep_max)
+        least_error = fleet.total(fleet.weight * fleet.error(fleet.keep_max))
+        self.fleet = replace(fleet, longest=longest, least_error=least_error)
+        self.keep = fleet.keep_min
+        self.first, self.last = float(shortest.max()), float(longest.max())
+        extremes = (fleet.keep_min, fleet.keep_max)
+        most, self.fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
+        self.best = self.first * float(most) if np.isfinite(most) else np.inf
+        self.last = max(self.first, min(self.last, self.best / float(self.fewest)))
+        self.full = full
+        self.centre, self.left = self.first, fleet.rounds.base / float(self.fewest)
+        equal = fleet.spread(fleet.bandwidth_hz / fleet.total(np.ones(len(fleet.order))))
+        self.v = np.log(np.maximum(self.bandwidth, 1e-3 * equal) / fleet.snr_hz)
+        self.log_price = np.full(len(longest), np.nan)
 
-    def run(self, gap: float) -> float:
+    def run(self) -> float:
         """Cut intervals until every bound is within `gap` of the best; returns the least bound.
 
         On numbers that leave no digits it gives up after `_MOST_DEADLINES`, with the bounds it has.
         """
-        intervals, settled = self._first_intervals(), np.inf
-        while intervals:
-            goal = self.best * (1.0 - max(gap, _LEAST_GAP))
-            unsettled = []
-            for each in intervals:
-                exhausted = self.solved >= _MOST_DEADLINES
-                if exhausted or each.bound >= goal or self._as_good_as_its_ends(each):
+        if not self.last > self.first:
+            return self.best * (1.0 - _ROUNDING)
+        centre = self._centre()
+        self._take(centre)
+        unsettled = self._bounded([self._ladder(centre)])
+        settled = np.inf
+        while unsettled:
+            goal = self.best * (1.0 - self.gap)
+            cut = []
+            for each in unsettled:
+                narrow = each.right - each.left <= _NARROW * each.right
+                if each.bound >= goal or narrow or self.solved >= _MOST_DEADLINES:
                     settled = min(settled, each.bound)
                 else:
-                    unsettled.append(each)
-            intervals = self._cut(unsettled, goal)
+                    cut.append(each)
+            unsettled = self._bounded([_cuts(each, goal, self.first) for each in cut])
         return min(settled, self.best) * (1.0 - _ROUNDING)
 
-    def _as_good_as_its_ends(self, interval: _Interval) -> bool:
-        """Whether the duals at both ends, known to a finite precision, hardly promise more than the bound."""
-        ends = (interval.left, interval.right)
-        if interval.right.deadline - interval.left.deadline <= _NARROW * interval.right.deadline:
-            return True
-        if not np.isfinite(self.best):
-            return False
-        known = max(end.deadline * float(self.fleet.rounds.count(end.error_bound)) for end in ends)
-        return self.best - interval.bound <= 2.0 * (self.best - known)
+    def _centre(self) -> float:
+        """A deadline at which J has a zero derivative, or one next to an end, by secants in a bracket.
 
-    def _first_intervals(self) -> list[_Interval]:
-        """From the least feasible deadline to the last that can be the best."""
-        fleet = self.fleet
-        shortest, self.bandwidth = finish_together(fleet, fleet.keep_min)
-        longest, _ = finish_together(fleet, fleet.keep_max)
-        first, last = float(shortest.max()), float(longest.max())
-        extremes = (fleet.keep_min, fleet.keep_max)
-        most, fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
-        self.best = first * float(most) if np.isfinite(most) else np.inf
-        last = max(first, min(last, self.best / float(fewest)))
+        J' has the sign of 1 - φE - φST where S is how fast the least error falls.
+        """
+        penalty = self.fleet.rounds.penalty
+        low, high = self.first, self.last
+        time, step = self._guess(), 0.1
+        ends: dict[bool, tuple[float, float]] = {}
+        before: tuple[float, float] | None = None
+        for _ in range(60):
+            if not low < time < high:
+                # Where J seems to rise from the least deadline on, close to that.
+                time = low + (0.01 if time <= low == self.first else 0.5) * (high - low)
+            if high - low <= 0.1 * np.sqrt(self.gap / self.bend) * high or not low < time < high:
+                break
+            error, slope = self._probe(time, max(1e-5 * self.gap, 1e-3 * step * step))
+            left = max(1.0 - penalty * error, 0.0)
+            self.left = left if left > 0 else self.left
+            excess = float(np.log(np.divide(penalty * slope * time, left)))
+            low, high = (time, high) if excess > 0 else (low, time)
+            # Close to the least deadline bandwidth is dear: the excess is close to a line over this log.
+            here, step = float(np.log(time - self.first)), 0.5 * excess
+            ends[excess > 0] = here, excess
+            if before is not None and np.isfinite(before[1]) and before[1] != excess:
+                fall = (before[1] - excess) / (here - before[0])
+                step = excess / fall
+                self.bend = max(fall * time / (time - self.first), 1.0)
+                if len(ends) == 2:
+                    # The secant of the bracket's ends where that of the last two leaves it; an end that
+                    # stays counts half (Illinois).
+                    (left_at, up), (right_at, down) = ends[True], ends[False]
+                    if not left_at < here + step < right_at:
+                        step = (left_at * down - right_at * up) / (down - up) - here
+                    stays = excess <= 0
+                    ends[stays] = ends[stays][0], 0.5 * ends[stays][1]
+            before = here, excess
+            step = min(max(step, -5.0), 5.0)
+            change = (time - self.first) * float(np.expm1(step))
+            step = change / time
+            time = time + change if np.isfinite(change) else 0.5 * (low + high)
+            if abs(step) <= 0.1 * np.sqrt(self.gap / self.bend) and low < time < high:
+                break
+        return time
+
+    def _guess(self) -> float:
+        """The best deadline for some of the clients, with the bandwidth they have at the least deadline."""
+        chosen = slice(None, None, -(-len(self.fleet.order) // _SAMPLE))
+        some = self.fleet.sample(chosen)
+        some = replace(some, weight=some.weight / np.sum(some.weight) * np.sum(self.fleet.weight))
+        return best_deadline(some, self.bandwidth[chosen], self.first, self.last, 0.02)
+
+    def _finish_together(self, keep: Array) -> tuple[Array, Array]:
+        def task(part: slice) -> tuple[Array, Array]:
+            return finish_together(self.fleet.cells(part), keep[self._clients(part)])
+
+        found = self.each(task, self._parts(1))
+        times, bandwidths = zip(*found, strict=True)
+        return np.concatenate(times), np.concatenate(bandwidths)
+
+    def _probe(self, time: float, precision: float) -> tuple[float, float]:
+        """About the least error at a deadline and how fast it falls; where it got to is kept."""
+
+        def task(part: slice) -> tuple[float, float]:
+            solved = self._solve(part, np.array([time]), precision)
+            clients = self._clients(part)
+            self.v[clients] = np.where(self._spread_idle(solved), self.v[clients], solved.v[0])
+            self.log_price[part] = solved.next_price[0]
+            return float(solved.error()[0]), float(solved.slope()[0])
+
+        self.solved += 1
+        self.centre = time
+        errors, slopes = zip(*self.each(task, self._parts(1)), strict=True)
+        return float(np.sum(errors)), float(np.sum(slopes))
+
+    @staticmethod
+    def _spread_idle(solved: deadline.Solved) -> npt.NDArray[np.bool_]:
+        return solved.market.fleet.spread(solved.idle[0])
+
+    def _take(self, time: float) -> None:
+        """Solve at a deadline exactly, and keep the choice if it is the best so far."""
+
+        def task(part: slice) -> tuple[Array, Array]:
+            solved = self._solve(part, np.array([time]), 1e-4 * self.gap)
+            fleet, clients = solved.market.fleet, self._clients(part)
+            idle = self._spread_idle(solved)
+            self.v[clients] = np.where(idle, self.v[clients], solved.v[0])
+            self.log_price[part] = solved.next_price[0]
+            bandwidth = np.where(idle, self.full[clients], fleet.snr_hz * np.exp(solved.v[0]))
+            whole = fleet.bandwidth_hz * (1 - FILLING_MARGIN)
+            bandwidth = bandwidth * fleet.spread(whole / fleet.total(bandwidth))
+            keep = fleet.keep_by(np.array(time), rate(bandwidth, fleet.snr_hz, fleet.rate))
+            return bandwidth, np.where(idle, fleet.keep_max, keep)
+
+        self.solved += 1
+        self.centre = time
+        bandwidths, keeps = zip(*self.each(task, self._parts(1)), strict=True)
+        bandwidth, keep = np.concatenate(bandwidths), np.concatenate(keeps)
+        total = time * float(self.fleet.rounds.count(self.fleet.error(keep) @ self.fleet.weight))
+        if total <= self.best:
+            self.best, self.keep, self.bandwidth = total, keep, bandwidth
+
+    def _solve(self, part: slice, deadlines: Array, precision: float) -> deadline.Solved:
+        """J is found to a relative `precision` at `centre`, and less precisely far from it."""
+        clients = self._clients(part)
+        far = 1.0 - deadlines / self.centre
+        known = (precision + 0.01 * far * far) * self.left / self.fleet.rounds.penalty
+        return deadline.solve(self.fleet.cells(part), deadlines, self.v[clients], self.log_price[part], known)
+
+    def _clients(self, part: slice) -> slice:
+        return slice(self.ends[part.start], self.ends[part.stop])
+
+    def _parts(self, rows: int) -> list[slice]:
+        """Runs of whole cells with about _BLOCK clients times rows."""
+        size = max(1, _BLOCK // rows)
+        if self.ends[-1] <= size:
+            return [slice(0, len(self.ends) - 1)]
+        group = self.ends[1:] // size
+        edges = np.flatnonzero(np.diff(group)) + 1
+        return [slice(int(a), int(b)) for a, b in pairwise([0, *edges, len(group)])]
+
+    def _ladder(self, centre: float) -> Array:
+        """Deadlines from the first to the last, in steps that grow with the distance from the centre."""
+        steps = _INNER * np.sqrt(self.gap / self.bend) * centre * _GROWTH ** np.arange(64)
+        left, right = centre - steps, centre + steps
+        left, right = left[left > self.first], right[right < self.last]
+        return np.array([self.first, *left[::-1], centre, *right, self.last])
+
+    def _bounded(self, chains: list[Array]) -> list[_Interval]:
+        """The intervals of chains of deadlines, with their bounds."""
+        found: list[_Interval] = []
+        rows: list[float] = []
+        starts: list[int] = []
+        for chain in chains:
+            if rows and len(rows) + len(chain) > _MOST_ROWS:
+                found += self._bound(np.array(rows), starts)
+                rows, starts = [], []
+            starts.append(len(rows))
+            rows += list(chain)
+        return found + self._bound(np.array(rows), starts) if rows else found
+
+    def _bound(self, times: Array, starts: list[int]) -> list[_Interval]:
+        """Bounds over the intervals between `times`, which fall into chains that begin at `starts`.
+
+        At the least deadline there may be no prices; the interval next to it is bounded from its right end.
+        """
+        unsolved = times[:-1] == self.first
+        at = np.where(times == self.first, np.append(times[1:], 0.0), times)
+
+        def task(part: slice) -> Array:
+            solved = self._solve(part, at, 0.05 * self.gap)
+            own = np.where(solved.idle, -np.inf, solved.log_price)
+            early, late = slice(None, -1), slice(1, None)
+            high, low = np.maximum(own[early], own[late]), np.minimum(own[early], own[late])
+            left, right = (
+                solved.answer.rows(rows)
+                if np.array_equal(prices, own[rows])
+                else answer(solved.market.rows(rows), solved.at.rows(rows), prices)
+                for rows, prices in ((early, high), (late, low))
+            )
+            lines = (
+                deadline.dual(solved, early, left, high),
+                deadline.dual(solved, late, right, low),
+                *(each.sum(-1) for each in deadline.slopes(solved, left, right, high, low, unsolved)),
+            )
+            return np.array([*lines, *(solved.error()[rows] for rows in (early, late))])
+
+        self.solved += len(times)
+        sums = np.sum(self.each(task, self._parts(len(times))), axis=0)
+        at_first, at_last, steep, flat, left_error, right_error = sums
+        at_first, steep = np.where(unsolved, -np.inf, at_first), np.where(unsolved, np.inf, steep)
+        bounds = _least_on_lines(self.fleet, times[:-1], times[1:], at_first, at_last, steep, flat)
+        totals = at * self.fleet.rounds.count(np.append(left_error, right_error[-1]))
+        ends = np.minimum(totals[:-1], totals[1:])
+        best = int(np.argmin(totals))
+        if totals[best] < self.best * (1.0 - 0.1 * self.gap):
+            self._take(float(at[best]))
+        inside = np.ones(len(bounds), bool)
+        inside[np.array(starts[1:], int) - 1] = False
+        return [
+            _Interval(*(float(values[i]) for values in (times[:-1], times[1:], bounds, ends)))
+            for i in np.flatnonzero(inside)
+        ]
+
+
+def _cuts(interval: _Interval, goal: float, first: float) -> Array:
+    """An interval's ends and where to cut it: as often as a bound with a quadratic error needs."""
+    left, right = interval.left, interval.right
+    count = 8
+    if np.isfinite([interval.total, goal]).all():
+        missing = max(interval.total - interval.bound, 0.0) / max(interval.total - goal, 1e-300)
+        count = int(np.clip(np.ceil(1.1 * np.sqrt(missing)), 2, 8))
+    if left == first:
         # Close to the least deadline prices change fastest, so that is where to look most closely.
-        deadlines = first + (last - first) * np.append(0.0, 2.0 ** np.arange(-_HALVINGS, 1))
-        deadlines[-1] = last
-        deadlines = deadlines if last > first else deadlines[:1]
-        cells = len(fleet.bandwidth_hz)
-        equal = fleet.bandwidth_hz / fleet.total(np.ones(len(fleet.order)))
-        guess = np.tile(np.log(fleet.spread(equal)), (len(deadlines), 1))
-        points = self._solve(deadlines, np.full((len(deadlines), cells), np.inf), guess)
-        pairs = list(pairwise(points)) or [(points[0], points[0])]
-        return self._bounded(pairs)
-
-    def _cut(self, intervals: list[_Interval], goal: float) -> list[_Interval]:
-        """Every interval in as many pieces as a bound with a quadratic error needs to reach `goal`."""
-        deadlines, prices, guesses, counts = [], [], [], []
-        for each in intervals:
-            left, right = each.left, each.right
-            cuts = _cuts(each, goal)
-            counts.append(len(cuts))
-            for cut in cuts:
-                deadlines.append(cut)
-                share = (cut - left.deadline) / (right.deadline - left.deadline)
-                prices.append(_blend(left.log_price, right.log_price, share))
-                guesses.append((1 - share) * left.guess + share * right.guess)
-        if not intervals:
-            return []
-        points = iter(self._solve(np.array(deadlines), np.array(prices), np.array(guesses)))
-        pairs: list[tuple[_Point, _Point]] = []
-        for each, count in zip(intervals, counts, strict=True):
-            chain = [each.left, *(next(points) for _ in range(count)), each.right]
-            pairs.extend(pairwise(chain))
-        return self._bounded(pairs)
-
-    def _solve(self, deadlines: Array, log_price: Array, guess: Array) -> list[_Point]:
-        """Solve at `deadlines` (n,) and remember the best choice."""
-        points = []
-        self.solved += len(deadlines)
-        for rows in self._batches(len(deadlines)):
-            solved = deadline.solve(self.fleet, deadlines[rows], log_price[rows], guess[rows])
-            totals = deadlines[rows] * self.fleet.rounds.count(solved.error)
-            k = int(np.argmin(totals))
-            if totals[k] <= self.best:
-                self.best, self.keep, self.bandwidth = float(totals[k]), solved.keep[k], solved.bandwidth[k]
-            fields = (deadlines[rows], totals, solved.log_price, solved.guess, solved.bound)
-            points += [_Point(*values) for values in zip(*fields, strict=True)]
-        return points
-
-    def _bounded(self, pairs: list[tuple[_Point, _Point]]) -> list[_Interval]:
-        found = []
-        for rows in self._batches(len(pairs)):
-            chosen = pairs[rows]
-            left, right = ([pair[side] for pair in chosen] for side in (0, 1))
-            bounds = _interval_bounds(self.fleet, left, right)
-            found += [_Interval(*pair, float(bound)) for pair, bound in zip(chosen, bounds, strict=True)]
-        return found
-
-    def _batches(self, count: int) -> list[slice]:
-        size = max(1, _BATCH // self.fleet.nodes.size)
-        return [slice(start, start + size) for start in range(0, count, size)]
+        return np.asarray(left + (right - left) * np.append(0.0, 4.0 ** np.arange(-count + 1, 1)))
+    return np.linspace(left, right, count + 1)
 
 
-def _blend(left: Array, right: Array, share: float) -> Array:
-    """Log prices to start from: between both ends, or the later end's where they are far apart or zero."""
-    with np.errstate(invalid="ignore"):
-        blend = (1 - share) * left + share * right
-        blend = np.where(np.abs(left - right) < 2.0, blend, right)
-    return np.where(np.isfinite(blend), blend, left)
-
-
-def _cuts(interval: _Interval, goal: float) -> Array:
-    """Deadlines at which to cut: as many as a bound with a quadratic error needs to reach `goal`."""
-    left, right = interval.left.deadline, interval.right.deadline
-    total, pieces = min(interval.left.total, interval.right.total), float(_MOST_CUTS)
-    if np.isfinite(total):
-        pieces = np.ceil(1.1 * np.sqrt((total - interval.bound) / max(total - goal, 1e-300)))
-    share = np.linspace(0.0, 1.0, int(np.clip(pieces, 2, _MOST_CUTS)) + 1)[1:-1]
-    if left > 0 and right > 2 * left:
-        return np.asarray(left ** (1 - share) * right**share)
-    return np.asarray((1 - share) * left + share * right)
-
-
-def _interval_bounds(fleet: Fleet, left: list[_Point], right: list[_Point]) -> Array:
-    """(n,) lower bounds on J over n intervals, as the head of this file derives them."""
-    first, last = (np.array([point.deadline for point in points]) for points in (left, right))
-    log_price = np.logaddexp([point.log_price for point in left], [point.log_price for point in right])
-    log_price -= np.log(2.0)
-    deadlines, place = np.unique(np.concatenate([first, last]), return_inverse=True)
-    schedule = Schedule.of(fleet, deadlines)
-    ends = []
-    for points, rows in zip((left, right), np.split(place, 2), strict=True):
-        guess = np.array([point.guess for point in points])
-        ends.append(respond(fleet, schedule.rows(rows), log_price, guess))
-    early, late = ends
-    at_first = deadline.lagrangian(fleet, early, log_price).sum(-1)
-    at_last = deadline.lagrangian(fleet, late, log_price).sum(-1)
-    price = fleet.spread(np.exp(log_price))
-    steep = _slopes(fleet, price, early, late.keep, first).sum(-1) * (1 + _SLACK)
-    flat = np.nan_to_num(_slopes(fleet, price, late, early.keep, last).sum(-1), posinf=0.0) * (1 - _SLACK)
+def _least_on_lines(
+    fleet: Fleet, first: Array, last: Array, at_first: Array, at_last: Array, steep: Array, flat: Array
+) -> Array:
+    """(n,) the least J over [first, last] where the least error is above two lines, as the head derives."""
     width = last - first
-    with np.errstate(divide="ignore", invalid="ignore"):
-        meet = np.nan_to_num(np.clip((at_first - at_last - flat * width) / (steep - flat), 0.0, width))
-        here = np.fmax(at_first - steep * meet, at_last + flat * (width - meet))
+    meet = np.nan_to_num(np.clip((at_first - at_last - flat * width) / (steep - flat), 0.0, width))
+    here = np.fmax(at_first - steep * meet, at_last + flat * (width - meet))
+    at_first = np.fmax(at_first, at_last + flat * width)
     count = fleet.rounds.count
     second_order = np.minimum(first * count(at_first), last * count(at_last))
     second_order = np.minimum(second_order, (first + meet) * count(here))
-    least_error = np.array([point.error_bound for point in right])
-    return np.asarray(np.maximum(second_order, first * count(least_error)))
-
-
-def _slopes(fleet: Fleet, price: Array, response: Response, other_keep: Array, deadlines: Array) -> Array:
-    """(n, K) p·Q with p at this end's response and Q at the keep rate of the other end's, this end's T."""
-    time = deadlines[:, None] - fleet.fixed_s - fleet.compute_s * other_keep
-    bits = fleet.fixed_bits + fleet.payload_bits * other_keep
-    ceiling = fleet.snr_hz / LN2
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        needed = np.where(time > 0, np.minimum(bits / time, ceiling), ceiling)
-        work = np.where(fleet.rigid, time, fleet.payload_bits + needed * fleet.compute_s)
-        marginal = np.where(price > 0, price / response.gain, 0.0)
-        return np.asarray(np.where(marginal > 0, marginal * needed / work, 0.0))
+    return np.asarray(np.fmax(second_order, first * count(at_last)))

@@ -22,32 +22,44 @@ def equal_bandwidth(fleet: Fleet) -> Array:
 
 
 def best_keep(fleet: Fleet, bandwidth_hz: Array) -> Array:
-    """Keep rates (K,) of least N·T on given bandwidth (K,).
+    """Keep rates (K,) of least N·T on given bandwidth (K,)."""
+    base, per_keep = _times(fleet, bandwidth_hz)
+    low = float((base + per_keep * fleet.keep_min).max())
+    high = float((base + per_keep * fleet.keep_max).max())
+    deadline = best_deadline(fleet, bandwidth_hz, low, high, 1e-15)
+    return _keep_by(fleet, base, per_keep, deadline)
+
+
+def best_deadline(fleet: Fleet, bandwidth_hz: Array, low: float, high: float, precision: float) -> float:
+    """The deadline of least N·T on given bandwidth (K,), between `low` and `high`, to a relative precision.
 
     On fixed b the time is affine in x, so the best x for a deadline T is a clip, and E(T) = Σ w e(1 - x) is
     convex. Then (1 - φE)/T, which N·T is the inverse of, has a derivative of the sign of
     φE - φE'T - 1, which never increases with T: its zero, found by bisection, is the global optimum.
     """
-    rates = rate(bandwidth_hz, fleet.snr_hz, fleet.rate)
-    bits_s = np.array([fleet.fixed_bits, fleet.payload_bits])
-    base, per_keep = np.divide(bits_s, rates, out=np.zeros_like(bits_s), where=bits_s > 0)
-    base, per_keep = fleet.fixed_s + base, fleet.compute_s + per_keep
-    low = float((base + per_keep * fleet.keep_min).max())
-    high = float((base + per_keep * fleet.keep_max).max())
-
-    def keep_by(deadline: float) -> Array:
-        keep = (deadline - base) / np.where(per_keep > 0, per_keep, 1.0)
-        return np.where(per_keep > 0, np.clip(keep, fleet.keep_min, fleet.keep_max), fleet.keep_max)
-
-    while high - low > 1e-15 * high:
+    base, per_keep = _times(fleet, bandwidth_hz)
+    while high - low > precision * high:
         middle = 0.5 * (low + high)
         if not low < middle < high:
             break
-        if _still_falls(fleet, keep_by(middle), per_keep, middle):
+        if _still_falls(fleet, _keep_by(fleet, base, per_keep, middle), per_keep, middle):
             low = middle
         else:
             high = middle
-    return keep_by(high)
+    return high
+
+
+def _times(fleet: Fleet, bandwidth_hz: Array) -> tuple[Array, Array]:
+    """(K,) a round's seconds without what pruning removes, and those that it removes."""
+    rates = rate(bandwidth_hz, fleet.snr_hz, fleet.rate)
+    bits_s = np.array([fleet.fixed_bits, fleet.payload_bits])
+    base, per_keep = np.divide(bits_s, rates, out=np.zeros_like(bits_s), where=bits_s > 0)
+    return fleet.fixed_s + base, fleet.compute_s + per_keep
+
+
+def _keep_by(fleet: Fleet, base: Array, per_keep: Array, deadline: float) -> Array:
+    keep = (deadline - base) / np.where(per_keep > 0, per_keep, 1.0)
+    return np.where(per_keep > 0, np.clip(keep, fleet.keep_min, fleet.keep_max), fleet.keep_max)
 
 
 def _still_falls(fleet: Fleet, keep: Array, per_keep: Array, deadline: float) -> bool:

@@ -86,7 +86,7 @@ def _with_series(z: Array, exact: Reached, series: _Series) -> Reached:
 _CURVES: dict[str, Callable[[Array], Reached]] = {"shannon": _shannon, "ergodic-rayleigh": _ergodic_rayleigh}
 
 
-def reached(bandwidth_hz: Array, snr_hz: Array, kind: str) -> Reached:
+def reached(bandwidth_hz: Array, snr_hz: Array | float, kind: str) -> Reached:
     """The curve `kind` (a key of RATES) at z = b/g, for bandwidths and `snr_hz` above 0 that broadcast."""
     return _CURVES[kind](np.atleast_1d(np.divide(bandwidth_hz, snr_hz)))
 
@@ -117,31 +117,33 @@ RATES: dict[str, Callable[[npt.ArrayLike, npt.ArrayLike], Array]] = {
 }
 
 
-def bandwidth_for_rate(rate_bps: npt.ArrayLike, snr_hz: npt.ArrayLike, kind: str) -> Array:
+def bandwidth_for_rate(
+    rate_bps: npt.ArrayLike, snr_hz: npt.ArrayLike, kind: str, near: npt.ArrayLike = 0.0
+) -> Array:
     """The bandwidth in Hz on which the rate is `rate_bps`; infinite where no bandwidth is enough.
+
+    `near` is where to start from, where it is finite and above 0.
 
     Newton on the logarithm of (1 - u)/u as a function of log z: close to a straight line from one end
     to the other, so that it converges in a few steps wherever it starts.
     """
     wanted, snr = np.broadcast_arrays(np.asarray(rate_bps, float), np.asarray(snr_hz, float))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        share = wanted * LN2 / snr
-    bandwidth = np.where(wanted <= 0, 0.0, np.inf)
-    within = (share > 0) & (share < 1)
-    if not within.any():
-        return bandwidth
-    share = share[within]
-    target = np.log((1.0 - share) / share)
-    z = np.exp(-target)
-    for _ in range(60):
-        at = _CURVES[kind](z)
-        odds = np.log(at.missing / at.share) - target
-        step = odds * at.share * at.missing / (z * at.slope)
-        z = z * np.exp(np.clip(step, -5.0, 5.0))
-        if np.abs(step).max() < 1e-8:  # quadratic convergence: what is left is below the rounding
-            break
-    bandwidth[within] = z * snr[within]
-    return bandwidth
+        share = np.atleast_1d(wanted * LN2 / snr)
+        within = (share > 0) & (share < 1)
+        share = np.where(within, share, 0.5)
+        target = np.log((1.0 - share) / share)
+        z = np.broadcast_to(near, wanted.shape) / snr
+        z = np.where(within & (z > 0) & np.isfinite(z), z, np.exp(-target))
+        for _ in range(60):
+            at = _CURVES[kind](z)
+            odds = np.log(at.missing / at.share) - target
+            step = odds * at.share * at.missing / (z * at.slope)
+            z = z * np.exp(np.minimum(np.maximum(step, -5.0), 5.0))
+            if np.abs(step).max(initial=0.0) < 1e-8:  # quadratic convergence: what is left is below rounding
+                break
+        outside = np.where(wanted <= 0, 0.0, np.inf)
+        return np.asarray(np.where(within, z * snr, outside)).reshape(wanted.shape)
 
 
 def snr_for_rate(rate_bps: npt.ArrayLike, bandwidth_hz: npt.ArrayLike, kind: str) -> Array:
