@@ -8,11 +8,13 @@ another function, is off by k's share among its holders, so its square by at mos
 anchors, clients that train everything, have the weight A together: 1 − W_S ≥ A, and a sum over clients is an
 upper bound of the fleet's relative error:
 
-    E ≤ Σ w_k e_k(ρ_k),   e_k(ρ) = (1 − A)/A² · h_k · missed(ρ) + wrong(ρ)/A + w_k · ν_k · noisier(ρ),
+    E ≤ Σ w_k e_k(ρ_k),   e_k(ρ) = (1 − A)/A² · h_k · missed(ρ) + wrong(ρ)/A + slower_k(ρ),
 
 with h_k = ‖g_k − G‖²/‖G‖² the heterogeneity, `missed` and `wrong` the shares of the squared gradient that a
 sub-model leaves out and gets wrong, the part left out taken to be as unlike the others' as the rest. The last
-term is the variance that fewer examples add to the mean: ν_k is that of k's full batches over ‖G‖². Leaving k
+term is what k's own steps lose by fewer examples. Adam divides every gradient by the root of its mean square,
+noise included, so a step with the noise ν over ‖G‖² goes 1/√(1 + ν) of a step without in the gradient's
+direction: slower(ρ) = 1 − √((1 + ν)/(1 + ν/s)) with a share s(ρ) of the examples, at most 1 − √s. Leaving k
 out is missed = 1. Without anchors the bound says nothing: if nobody trains a part, all of it is lost however
 alike the clients are. A path that leaves nothing out and gets nothing wrong needs none.
 """
@@ -32,7 +34,8 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Gradients:
-    """What is known of the clients' gradients, each (K,): `unlike` is h_k, `noise` is ν_k."""
+    """What is known of the clients' gradients, each (K,): `unlike` is h_k; `noise` the variance of a round's
+    mean gradient over ‖G‖², so that a single one of S steps has S times as much, ν_k."""
 
     unlike: Array
     noise: Array
@@ -55,7 +58,12 @@ def anchors(problem: Problem, participates: Mask, least_weight: float) -> Mask:
 
 
 def in_fleet(
-    problem: Problem, participates: Mask, error: GradientError, known: Gradients, least_weight: float
+    problem: Problem,
+    participates: Mask,
+    error: GradientError,
+    known: Gradients,
+    least_weight: float,
+    steps: int,
 ) -> Problem:
     """`problem` with anchors that are not pruned, and every client's error as the fleet feels it.
 
@@ -66,6 +74,7 @@ def in_fleet(
         error: of sub-models along the reduction path.
         known: of the clients' gradients.
         least_weight: A, the weight that anchors have at least.
+        steps: of a round.
     """
     held = anchors(problem, participates, least_weight)
     weight = min(float(problem.weight[held].sum()), 1.0)
@@ -73,10 +82,10 @@ def in_fleet(
     # Without anchors nobody can stand in for anybody: each misses its own gradient.
     absent = min((1 - weight) / weight**2, most) * known.unlike if weight > 0 else np.ones(len(held))
     wrong = error.wrong * (min(1 / weight, most) if weight > 0 else 1.0)
-    noise = problem.weight * known.noise
+    noise = steps * known.noise
     tables = {
         (missing, noisy): ErrorTable(
-            *convex_envelope(error.prune, missing * error.missed + wrong + noisy * error.noisier)
+            *convex_envelope(error.prune, missing * error.missed + wrong + _slower(noisy, error.noisier))
         )
         for missing, noisy in set(zip(absent, noise, strict=True))
     }
@@ -88,3 +97,8 @@ def in_fleet(
         # A client left out is missed = 1, but a fleet without most of its clients is slow, not impossible.
         drop_error=np.minimum(absent, 1.0),
     )
+
+
+def _slower(noise: float, noisier: Array) -> Array:
+    """(points,) the part of a step that more noise costs: `noise` times 1 + `noisier` instead of `noise`."""
+    return np.asarray(1 - np.sqrt((1 + noise) / (1 + noise * (1 + noisier))))

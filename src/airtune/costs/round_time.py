@@ -79,7 +79,8 @@ def build_problem(
     )
     if exponent is not None:
         return problem
-    return in_fleet(problem, participates, curves.error, known, scenario.convergence.anchors)
+    least, steps = scenario.convergence.anchors, scenario.training.steps
+    return in_fleet(problem, participates, curves.error, known, least, steps)
 
 
 def steps_within(scenario: Scenario, curves: PathCurves, plan: Plan) -> npt.NDArray[np.int64]:
