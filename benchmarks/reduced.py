@@ -245,7 +245,7 @@ def losses(task: str, found: Evaluation, labels: npt.NDArray[np.str_]) -> dict[s
 
 def print_table(folder: Path) -> None:
     """The last round of every variant, against `full` and `out` of the same seed and base rate."""
-    print("task,variant,seed,round,items,part,loss,minus_full,low,high,minus_out,low,high")
+    print("task,variant,seed,round,items,part,loss,minus_full,full_low,full_high,minus_out,out_low,out_high")
     last: dict[tuple[str, int], tuple[int, Path]] = {}
     for file in (folder / "items").glob("*.npz"):
         name, seed, played = file.stem.rsplit("-", 2)
@@ -261,10 +261,7 @@ def print_table(folder: Path) -> None:
             columns: list[Any] = [folder.name, variant, of_seed, number, int(chosen.sum()), part]
             columns.append(round(float(own["loss"][chosen].sum() / own["tokens"][chosen].sum()), 4))
             for other in ("full", "out"):
-                same_rate = "".join(
-                    f"+{option}" for option in variant.split("+") if option.startswith("base")
-                )
-                reference = folder / "items" / f"{other}{same_rate}-{of_seed}-{number}.npz"
+                reference = folder / "items" / f"{other}{base_rate(variant)}-{of_seed}-{number}.npz"
                 columns += difference(own, np.load(reference), chosen) if reference.exists() else [""] * 3
             print(",".join(map(str, columns)))
 

@@ -9,7 +9,8 @@ is within `_PRECISION` of the best plan found. Every good division is also given
 
 import heapq
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -41,8 +42,15 @@ def in_blocks(problem: Problem, chosen: Plan, block_hz: float) -> Plan:
         InfeasibleError: a cell has fewer blocks than clients with something to send.
         ValueError: a block that is not above 0, or more than `MOST_BLOCKS` in a cell.
     """
-    if not block_hz > 0:
-        raise ValueError(f"a resource block above 0 Hz, not {block_hz:g} Hz")
+    begin = time.perf_counter()
+    if not 0 < block_hz < np.inf:
+        raise ValueError("a resource block above 0 Hz")
+    with np.errstate(all="ignore"):  # as in `plan`: numbers near the ends of the range
+        plan = _in_blocks(problem, chosen, block_hz)
+    return replace(plan, solve_s=chosen.solve_s + time.perf_counter() - begin)
+
+
+def _in_blocks(problem: Problem, chosen: Plan, block_hz: float) -> Plan:
     part = problem.restrict(chosen.participates)
     blocks = np.floor(part.bandwidth_hz / block_hz * (1 + 1e-12))
     if blocks[part.cell].max() > MOST_BLOCKS:
@@ -156,7 +164,8 @@ def _infeasible(grid: _Grid, deadline: float) -> InfeasibleError:
     """Why there is no plan at all, not even with all the time that could be of use."""
     problem, counts = grid.problem, grid.least(deadline)
     if counts is None:
-        needy = problem.fixed_bits + problem.payload_bits * (1.0 - problem.prune_max) > 0
+        ones = np.ones(len(problem.ids))
+        needy = evaluate(problem, "most pruned", problem.prune_max, ones).uplink_s > 0
         members = np.bincount(problem.cell[needy], minlength=len(grid.blocks))
         cell = int(np.argmax(members - grid.blocks))
         k = np.flatnonzero(needy & (problem.cell == cell))[grid.blocks[cell]]

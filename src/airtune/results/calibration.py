@@ -12,13 +12,14 @@ from airtune.planning import Plan
 from airtune.planning.calibrate import Reached, fit, reached, tells_penalty
 from airtune.results.events import EVENTS_FILE, read_events, round_events, start_event
 from airtune.results.formats import number
-from airtune.scenario import Scenario
+from airtune.scenario import Convergence, Scenario
 from airtune.scenario_file import load_scenario
 
 Array = npt.NDArray[np.float64]
 
 # Runs that differ in one of these need other numbers of rounds for other reasons than their plans.
 _ALIKE = ("model", "lora", "task", "partition", "training", "payload", "clients")
+_ALIKE_CONVERGENCE = ("exponent", "anchors")  # what planned errors mean
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ def calibrate(directories: Sequence[Path], target: float | None = None) -> str:
     runs = [_read(directory) for directory in directories]
     for run in runs:
         _check_alike(runs[0], run)
+    if target is not None and not 0 < target < np.inf:
+        raise InputError("--target", "", target, "a test loss above 0")
     target = max(float(run.loss.min()) for run in runs) if target is None else target
     found = [_reached(run, target) for run in runs]
     lines = [f"to a test loss of {number(target)}:"]
@@ -51,10 +54,11 @@ def calibrate(directories: Sequence[Path], target: float | None = None) -> str:
     for run, how in zip(runs, found, strict=True):
         path = str(run.directory).ljust(width)
         lines.append(f"  {path}  {how.rounds:.2f} rounds, mean error {how.mean_error:.4f}")
-    return "\n".join([*lines, _answer(runs[0].scenario.convergence.penalty, found)])
+    return "\n".join([*lines, _answer(runs[0].scenario.convergence, found)])
 
 
-def _answer(penalty: float, found: list[Reached]) -> str:
+def _answer(convergence: Convergence, found: list[Reached]) -> str:
+    penalty = convergence.penalty
     if not tells_penalty(found):
         why = "one run does" if len(found) == 1 else "runs of the same error do"
         alone = fit(found, penalty)
@@ -66,11 +70,13 @@ def _answer(penalty: float, found: list[Reached]) -> str:
         return "no base above 0 fits these runs"
     if not fitted.penalty > 0:
         return f"these runs do not show that error costs rounds: penalty {fitted.penalty:.4g} is not above 0"
+    others = ((field, getattr(convergence, field)) for field in _ALIKE_CONVERGENCE)
+    kept = "".join(f", {field}: {value:.4g}" for field, value in others if value is not None)
     exact = ", as two runs always are" if len(found) == 2 else ""
     return (
         f"residual {fitted.residual:.1%} of the way to the target (root mean square){exact}\n"
         "in the scenario:\n"
-        f"convergence: {{base: {fitted.base:.4g}, penalty: {fitted.penalty:.4g}}}"
+        f"convergence: {{base: {fitted.base:.4g}, penalty: {fitted.penalty:.4g}{kept}}}"
     )
 
 
@@ -93,7 +99,8 @@ def _planned_rounds(file: Path) -> float:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InputError(file, "", words(type(error).__name__), "a readable plan") from error
+        found = words(getattr(error, "strerror", None) or "bytes that are not UTF-8")
+        raise InputError(file, "", found, "a readable plan") from error
     rounds = Plan.from_json(text, str(file)).rounds
     if not rounds > 0:
         raise InputError(file, "rounds", rounds, "a number above 0")
@@ -101,12 +108,21 @@ def _planned_rounds(file: Path) -> float:
 
 
 def _check_alike(first: _Run, other: _Run) -> None:
-    same = {field: getattr(first.scenario, field) == getattr(other.scenario, field) for field in _ALIKE}
-    same["convergence.exponent"] = first.scenario.convergence.exponent == other.scenario.convergence.exponent
-    for field, equal in same.items():
-        if not equal:
-            found = words("another value than the first run's")
+    for field, (own, wanted) in _compared(other.scenario, first.scenario).items():
+        if own != wanted:
+            found = words(f"another value than in {first.directory}")
             raise InputError(other.directory / "scenario.yaml", field, found, "runs of one task")
+
+
+def _compared(own: Scenario, wanted: Scenario) -> dict[str, tuple[object, object]]:
+    """Both values of every setting that has to be the same; the data may lie elsewhere."""
+    pairs = {field: (getattr(own, field), getattr(wanted, field)) for field in _ALIKE}
+    anywhere = {"data": None}
+    pairs["task"] = own.task.model_copy(update=anywhere), wanted.task.model_copy(update=anywhere)
+    for field in _ALIKE_CONVERGENCE:
+        both = getattr(own.convergence, field), getattr(wanted.convergence, field)
+        pairs[f"convergence.{field}"] = both
+    return pairs
 
 
 def _reached(run: _Run, target: float) -> Reached:

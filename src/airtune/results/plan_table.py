@@ -11,7 +11,8 @@ from airtune.planning import Plan
 from airtune.planning.explain import Explanation
 
 _SHOWN, _CELLS_SHOWN = 20, 5
-_PLANNED_ANEW = 100  # clients: beyond, answers to "what if" are the multipliers', or they would take seconds
+# Clients: beyond, answers to "what if" are the multipliers', or they would take seconds.
+_PLANNED_ANEW, _CELLS_PLANNED_ANEW = 100, 2000
 _MEGAHERTZ = 1e6
 _NOTHING = 3e-6  # of N·T: savings that a plan's own gap could hide
 
@@ -38,6 +39,10 @@ def plan_lines(plan: Plan, why: Explanation | None) -> list[str]:
         left_out = int((~plan.participates).sum())
         some = f", {left_out} of all left out" if left_out else ""
         lines.append(f"and {len(plan.ids) - _SHOWN} more clients{some}; --json shows all")
+    if why is not None and not plan.participates.all():
+        lines.append(
+            f"left out: {int((~plan.participates).sum())} of {len(plan.ids)}, if drop_error is right"
+        )
     rounds = f"{plan.rounds:.1f} rounds of {plan.round_s:.2f} s"
     lines.append(f"{plan.method}: {rounds}, {plan.total_s:.1f} s in all")
     if plan.lower_bound_s is not None and plan.relative_gap is not None:
@@ -76,7 +81,7 @@ def _bandwidth_lines(why: Explanation) -> list[str]:
     order = np.argsort(-why.hertz_s, kind="stable")
     used = [int(cell) for cell in order if (why.problem.cell == cell).any()]
     for cell in used[:_CELLS_SHOWN]:
-        if _few(why):
+        if len(why.binds) <= _CELLS_PLANNED_ANEW:
             saved, about = why.saved_by_bandwidth(cell, _MEGAHERTZ), ""
         else:
             saved, about = float(why.hertz_s[cell]) * _MEGAHERTZ, "≈ "
