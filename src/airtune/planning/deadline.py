@@ -53,6 +53,20 @@ class Solved:
         fall = fleet.total(self.answer.price * self.at.use)
         return np.asarray(np.where(self.idle, 0.0, fall).sum(-1))
 
+    def drift(self) -> tuple[Array, Array, Array]:
+        """The derivatives by the deadline of v (n, K), of the log prices (n, cells) and of `slope` (n,), about."""
+        fleet, at, found = self.market.fleet, self.at, self.answer
+        early = self.market.bits / self.market.work  # of log X'
+        # At a held price: either x stays, or w·e'·X' does.
+        alone = np.where(found.elasticity == 0, -at.use / at.per_v, found.elasticity * (at.stiff * at.use - early))
+        elastic = fleet.total(at.bandwidth * found.elasticity)
+        price = np.nan_to_num(-fleet.total(at.bandwidth * alone) / elastic, posinf=0.0, neginf=0.0)
+        price = np.where(self.idle, 0.0, price)
+        v = np.where(fleet.spread(self.idle), 0.0, np.nan_to_num(alone + found.elasticity * fleet.spread(price)))
+        bend = at.use * (fleet.spread(price) - at.fall * v - early) + at.per_v * early * v
+        slope = np.where(self.idle, 0.0, fleet.total(found.price * bend)).sum(-1)
+        return v, price, np.asarray(slope)
+
 
 def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision: Array) -> Solved:
     """Solve at `deadlines` (n,) from v (n, K) and prices (n, cells) on; NaN prices are guessed.
