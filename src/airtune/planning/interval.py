@@ -96,7 +96,12 @@ def least_on_lines(rounds: Rounds, first: Array, last: Array, found: Array) -> A
     meet = np.nan_to_num(np.clip((at_first - at_last - flat * width) / (steep - flat), 0.0, width))
     here = np.fmax(at_first - steep * meet, at_last + flat * (width - meet))
     at_first = np.fmax(at_first, at_last + flat * width)
-    count = rounds.count
-    second_order = np.minimum(first * count(at_first), last * count(at_last))
-    second_order = np.minimum(second_order, (first + meet) * count(here))
-    return np.asarray(np.fmax(second_order, first * count(at_last)))
+    second_order = np.minimum(_total(rounds, first, at_first), _total(rounds, last, at_last))
+    second_order = np.minimum(second_order, _total(rounds, first + meet, here))
+    return np.asarray(np.fmax(second_order, _total(rounds, first, at_last)))
+
+
+def _total(rounds: Rounds, time: Array, error: Array) -> Array:
+    """N·T, infinite where N is, even if there is no time to spend."""
+    count = rounds.count(error)
+    return np.where(np.isinf(count), np.inf, time * count)

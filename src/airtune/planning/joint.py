@@ -25,7 +25,7 @@ from airtune.radio.rate import rate
 _ROUNDING = 1e-11  # relative: of the least deadline, and of N·T
 _NARROW = 1e-13  # relative: intervals that are cut no further
 _LEAST_GAP = 1e-9  # what double precision can certify
-_MOST_DEADLINES = 4096  # a hundred times what ordinary problems need; then the gap is what it is
+_MOST_SWEEPS = 5000  # hundreds of times what ordinary problems need; then the gap is what it is
 _MOST_ROWS = 32  # deadlines solved at once
 _GUESSES = np.linspace(0.0, 1.0, 16)[2:-1] ** 2  # in the range of T
 _SAMPLE = 4096  # clients that the first guess of T* looks at
@@ -45,12 +45,12 @@ class _Search:
     """Branch and bound over T; `keep` and `bandwidth` (K,) are the best choice so far, `best` its J.
 
     `v` (K,) and `log_price` (cells,) solve the deadline `centre`, with derivatives `drift` and `price_drift`:
-    what the next solve starts from. `left` is 1 - penalty·V there, `bend` about d²log J/d(log T)² at the best.
+    what the next solve starts from. `left` is 1 - penalty·V there.
     """
 
     def __init__(self, fleet: Fleet, gap: float, runs: Runs) -> None:
         self.fleet, self.gap, self.runs = fleet, gap, runs
-        self.solved, self.bend = 0, 1.0
+        self.sweeps = 0
         (shortest, longest), (self.bandwidth, self.full) = self._finish_together()
         least_error = fleet.total(fleet.weight * fleet.error(fleet.keep_max))
         self.fleet = replace(fleet, longest=longest, least_error=least_error)
@@ -68,7 +68,7 @@ class _Search:
     def run(self) -> float:
         """Cut intervals until every bound is within `gap` of the best; returns the least bound.
 
-        On numbers that leave no digits it gives up after `_MOST_DEADLINES`, with the bounds it has.
+        On numbers that leave no digits it gives up after `_MOST_SWEEPS`, with the bounds it has.
         """
         if not self.last > self.first:
             return self.best * (1.0 - _ROUNDING)
@@ -81,7 +81,7 @@ class _Search:
             cut = []
             for each in unsettled:
                 narrow = each.right - each.left <= _NARROW * each.right
-                if each.bound >= goal or narrow or self.solved >= _MOST_DEADLINES:
+                if each.bound >= goal or narrow or self.sweeps >= _MOST_SWEEPS:
                     settled = min(settled, each.bound)
                 else:
                     cut.append(each)
@@ -111,32 +111,31 @@ class _Search:
 
         J' has the sign of 1 - φE - φST where S is how fast the least error E falls.
         """
-        sums = self._move(time, max(1e-5 * self.gap, 1e-3 * step * step))
+        error, slope, bend = self._move(time, max(1e-5 * self.gap, 1e-3 * step * step))
         penalty = self.fleet.rounds.penalty
-        error, slope, bend = np.sum(sums, axis=0)
         left = max(1.0 - penalty * float(error), 0.0)
         self.left = left if left > 0 else self.left
         excess = float(np.log(np.divide(penalty * slope * time, left)))
         return excess, float(np.expm1(excess) - time * bend / slope)
 
-    def _move(self, time: float, precision: float) -> list[tuple[float, float, float]]:
-        """Solve at a deadline and make it the centre: about the least error, how fast it falls, and the
-        derivative of that, in every run of cells."""
+    def _move(self, time: float, precision: float) -> Array:
+        """Solve at a deadline and make it the centre: (3,) about the least error, how fast it falls, and the
+        derivative of that."""
 
-        def task(cells: slice) -> tuple[float, float, float]:
+        def task(cells: slice) -> tuple[list[float], int]:
             solved = self._solve(cells, np.array([time]), precision)
             clients = self.runs.clients(cells)
             drift, price_drift, bend = solved.drift()
             moved = ~_spread_idle(solved)
-            np.copyto(self.v[clients], solved.v[0], where=moved)
+            np.copyto(self.v[clients], solved.v[0], where=moved & np.isfinite(solved.v[0]))
             self.drift[clients], self.price_drift[cells] = drift[0], price_drift[0]
-            self.log_price[cells] = solved.next_price[0]
-            return float(solved.error()[0]), float(solved.slope()[0]), float(bend[0])
+            self.log_price[cells] = np.where(np.isfinite(solved.next_price[0]), solved.next_price[0], np.nan)
+            return [float(solved.error()[0]), float(solved.slope()[0]), float(bend[0])], solved.sweeps
 
-        self.solved += 1
-        sums = self.runs.each(task)
+        sums, sweeps = zip(*self.runs.each(task), strict=True)
+        self.sweeps += max(sweeps)
         self.centre = time
-        return sums
+        return np.asarray(np.sum(sums, axis=0))
 
     def _take(self, time: float) -> None:
         """Make a deadline the centre, and keep the choice there if it is the best so far."""
@@ -192,14 +191,14 @@ class _Search:
         unsolved = times[:-1] == self.first
         at = np.where(times == self.first, np.append(times[1:], 0.0), times)
 
-        def task(cells: slice) -> tuple[Array, Array]:
+        def task(cells: slice) -> tuple[Array, Array, int]:
             solved = self._solve(cells, at, 0.05 * self.gap)
-            return lines(solved, unsolved), solved.error()
+            return lines(solved, unsolved), solved.error(), solved.sweeps
 
-        self.solved += len(times)
-        found, errors = (sum(each) for each in zip(*self.runs.each(task, len(times)), strict=True))
-        bounds = least_on_lines(self.fleet.rounds, times[:-1], times[1:], found)
-        totals = at * self.fleet.rounds.count(errors)
+        found, errors, sweeps = zip(*self.runs.each(task, len(times)), strict=True)
+        self.sweeps += max(sweeps)
+        bounds = least_on_lines(self.fleet.rounds, times[:-1], times[1:], np.sum(found, axis=0))
+        totals = at * self.fleet.rounds.count(np.sum(errors, axis=0))
         ends = np.minimum(totals[:-1], totals[1:])
         best = int(np.argmin(totals))
         if totals[best] < self.best * (1.0 - 0.1 * self.gap):

@@ -34,7 +34,8 @@ def stationary(
         bend = max(fall, 1.0) if np.isfinite(fall) else bend
         near = 0.1 * np.sqrt(gap / bend)
         # Close to the least deadline bandwidth is dear: f is close to a straight line over log(T - T_least).
-        change = min(max(excess / fall * time / (time - first), -_STRIDE), _STRIDE)
+        change = float(np.divide(excess * time, fall * (time - first)))
+        change = min(max(change, -_STRIDE), _STRIDE)
         ahead = first + (time - first) * np.exp(change)
         if not fall > 0 or abs(excess) > 0.5 * before:
             ahead = first + np.sqrt((low - first) * (high - first))
