@@ -59,11 +59,15 @@ class Solved:
         fleet, at, found = self.market.fleet, self.at, self.answer
         early = self.market.bits / self.market.work  # of log X'
         # At a held price: either x stays, or w·e'·X' does.
-        alone = np.where(found.elasticity == 0, -at.use / at.per_v, found.elasticity * (at.stiff * at.use - early))
+        alone = np.where(
+            found.elasticity == 0, -at.use / at.per_v, found.elasticity * (at.stiff * at.use - early)
+        )
         elastic = fleet.total(at.bandwidth * found.elasticity)
         price = np.nan_to_num(-fleet.total(at.bandwidth * alone) / elastic, posinf=0.0, neginf=0.0)
         price = np.where(self.idle, 0.0, price)
-        v = np.where(fleet.spread(self.idle), 0.0, np.nan_to_num(alone + found.elasticity * fleet.spread(price)))
+        v = np.where(
+            fleet.spread(self.idle), 0.0, np.nan_to_num(alone + found.elasticity * fleet.spread(price))
+        )
         bend = at.use * (fleet.spread(price) - at.fall * v - early) + at.per_v * early * v
         slope = np.where(self.idle, 0.0, fleet.total(found.price * bend)).sum(-1)
         return v, price, np.asarray(slope)
@@ -80,7 +84,7 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
     idle = deadlines[:, None] >= fleet.longest
     enough = precision * fleet.weight.sum()
     ones = np.ones((len(deadlines), 1))
-    v, log_price = v * ones, log_price * ones
+    v, log_price = np.minimum(np.maximum(v, market.least), market.most) * ones, log_price * ones
     price_low, price_high = np.full(log_price.shape, -np.inf), np.full(log_price.shape, np.inf)
     for sweep in range(_SWEEPS):
         at = state(market, v)

@@ -25,7 +25,10 @@ from airtune.planning.fleet import Array
 from airtune.planning.response import answer
 from airtune.planning.rounds import Rounds
 
-_INNER, _GROWTH = 2.0, 4.0  # the ladder around T*: its first step over √(gap/bend), and the ratio of its steps
+_INNER, _GROWTH = (
+    2.0,
+    4.0,
+)  # the ladder around T*: its first step over √(gap/bend), and the ratio of its steps
 _MOST_CUTS = 8
 
 

@@ -28,6 +28,7 @@ _LEAST_GAP = 1e-9  # what double precision can certify
 _MOST_SWEEPS = 5000  # hundreds of times what ordinary problems need; then the gap is what it is
 _MOST_ROWS = 32  # deadlines solved at once
 _GUESSES = np.linspace(0.0, 1.0, 16)[2:-1] ** 2  # in the range of T
+_FURTHEST = 5.0  # that log b and log λ are taken to move from one deadline to another
 _SAMPLE = 4096  # clients that the first guess of T* looks at
 
 
@@ -161,8 +162,8 @@ class _Search:
         clients, far = self.runs.clients(cells), 1.0 - deadlines / self.centre
         known = (precision + 0.01 * far * far) * self.left / self.fleet.rounds.penalty
         ahead = self._ahead(deadlines)[:, None]
-        v = self.v[clients] + self.drift[clients] * ahead
-        log_price = self.log_price[cells] + self.price_drift[cells] * ahead
+        v = self.v[clients] + _limited(self.drift[clients] * ahead)
+        log_price = self.log_price[cells] + _limited(self.price_drift[cells] * ahead)
         return deadline.solve(self.fleet.cells(cells), deadlines, v, log_price, known)
 
     def _ahead(self, deadlines: Array) -> Array:
@@ -209,6 +210,10 @@ class _Search:
             Interval(*(float(values[i]) for values in (times[:-1], times[1:], bounds, ends)))
             for i in np.flatnonzero(inside)
         ]
+
+
+def _limited(step: Array) -> Array:
+    return np.minimum(np.maximum(step, -_FURTHEST), _FURTHEST)
 
 
 def _spread_idle(solved: deadline.Solved) -> npt.NDArray[np.bool_]:
