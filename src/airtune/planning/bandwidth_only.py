@@ -24,7 +24,7 @@ def solve(problem: Problem) -> Plan:
 
 
 def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
-    """The least time in which each cell's clients can finish with keep rates (..., K), and the bandwidth for it.
+    """The least time in which each cell's clients can finish with keep rates (..., K), and its bandwidth.
 
     The bandwidth that a cell needs to finish by T falls with T, so its inverse is increasing and close to a
     straight line. Each sweep takes one Newton step on it, and one for every client on the log odds of the

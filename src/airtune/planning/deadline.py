@@ -55,7 +55,7 @@ class Solved:
         return np.asarray(np.where(self.idle, 0.0, fall).sum(-1))
 
     def drift(self) -> tuple[Array, Array, Array]:
-        """The derivatives by the deadline of v (n, K), of the log prices (n, cells) and of `slope` (n,), about."""
+        """About the derivatives by the deadline of v (n, K), log prices (n, cells) and `slope` (n,)."""
         fleet, at, found = self.market.fleet, self.at, self.answer
         early = self.market.bits / self.market.work  # of log X'
         # At a held price: either x stays, or w·e'·X' does.
@@ -125,7 +125,11 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
             moved = fleet.spread(move) != 0
             low, high = np.where(moved, -np.inf, low), np.where(moved, np.inf, high)
             done |= ((price_high - price_low <= 1e-14 * np.abs(log_price)) | idle).all(-1)
-        ahead = ahead + found.elasticity * fleet.spread(move)
+        push = found.elasticity * fleet.spread(move)
+        bent = push * at.per_v * at.stiff
+        # Not ρ but its logarithm follows the price, so that ρ does not fall below 0.
+        push = np.where(bent > 1e-3, -np.expm1(-bent) / bent, 1.0) * push
+        ahead = ahead + push
         ahead = np.minimum(np.maximum(ahead, market.least), market.most)
         if done.all():
             break

@@ -68,7 +68,7 @@ def cuts(interval: Interval, goal: float, first: float) -> Array:
 
 
 def lines(solved: deadline.Solved, unsolved: npt.NDArray[np.bool_]) -> Array:
-    """The lines under the least error over the n - 1 intervals between n deadlines in order, summed over cells.
+    """The lines under the least error of all cells over the n - 1 intervals between n deadlines in order.
 
     Args:
         unsolved: (n-1,) intervals whose left end is not that deadline; their lines from there say nothing.

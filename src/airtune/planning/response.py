@@ -30,8 +30,8 @@ _CLOSE = 0.1  # how far v may be from the optimum for a bound by the curvature o
 class Market:
     """Some whole cells at n deadlines; per client (K,), per deadline and client (n, K).
 
-    `room` is T - F, `top` above what x may be however much bandwidth there is. `marginal` is log(w·scale) and `nodes` x at the ends of the pieces of the error curve,
-    both with pieces first: (J, K) and (J+1, K).
+    `room` is T - F, `top` above what x may be however much bandwidth there is. `marginal` is log(w·scale)
+    and `nodes` x at the ends of the pieces of the error curve, both with pieces first: (J, K) and (J+1, K).
     """
 
     fleet: Fleet
@@ -175,9 +175,10 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     inverse = 1.0 / at.per_v
     best, ends = _best(market, at, log_keep, excess)
     away = np.minimum(best, np.maximum(market.top, at.keep)) - at.keep
-    # X is concave in b: to the right a step in b, to the left one in log b falls short of x'.
-    go = away * inverse
-    go = np.where(go > 0, np.log1p(np.maximum(go, 0.0)), go)
+    # dX/dv grows as exp((1 + fall)·v), and less and less: to the right this falls short of x', to the left
+    # a step in log b does.
+    go, rise = away * inverse, 1.0 + at.fall
+    go = np.where(go > 0, np.log1p(np.maximum(rise * go, -0.95)) / rise, go)
     newton = -excess / (at.fall - at.stiff * at.per_v)
     limited = np.abs(newton) >= np.abs(go)
     step = np.where(limited, go, newton)
