@@ -159,8 +159,8 @@ class _Search:
         bandwidth, keep, slowest = np.concatenate(bandwidths), np.concatenate(keeps), max(times)
         if slowest > time * (1.0 + 0.1 * self.gap):
             # What a smallest sub-model lacks in bandwidth may be little in error, and much in time.
-            together, bandwidths = self._finish_together(keep[None])
-            slowest, bandwidth = float(together.max()), bandwidths[0]
+            together, exact = self._finish_together(keep[None])
+            slowest, bandwidth = float(together.max()), exact[0]
         total = slowest * float(self.fleet.rounds.count(self.fleet.error(keep) @ self.fleet.weight))
         if total <= self.best:
             self.best, self.keep, self.bandwidth = total, keep, bandwidth
