@@ -128,7 +128,7 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
         push = found.elasticity * fleet.spread(move)
         bent = push * at.per_v * at.stiff
         # Not ρ but its logarithm follows the price, so that ρ does not fall below 0.
-        push = np.where(bent > 1e-3, -np.expm1(-bent) / bent, 1.0) * push
+        push = np.where(bent > 1e-3, -np.expm1(-bent) / np.maximum(bent, 1e-3), 1.0) * push
         ahead = ahead + push
         ahead = np.minimum(np.maximum(ahead, market.least), market.most)
         if done.all():
@@ -157,7 +157,7 @@ def dual(solved: Solved, rows: slice, found: Answer, log_price: Array) -> Array:
     budget = np.exp(log_price) * fleet.bandwidth_hz
     rounding = (1e-13 + np.finfo(float).eps * len(fleet.order)) * (held + np.abs(cost) + budget)
     rounding += ROUNDING * fleet.total(found.price)
-    bound = np.maximum(np.nan_to_num(held + cost - budget - missing - rounding), fleet.least_error)
+    bound = np.fmax(held + cost - budget - missing - rounding, fleet.least_error)
     return np.asarray(np.where(np.isneginf(log_price), fleet.least_error, bound).sum(-1))
 
 
@@ -179,7 +179,7 @@ def slopes(
     lower = np.where(unsolved[:, None], market.nodes[0], lower[:-1])
     flat = _dearest(market, right, at.rows(slice(1, None)), -1.0)
     flat *= _use(market, lower, market.room[1:])
-    steep, flat = market.fleet.total(steep), market.fleet.total(np.nan_to_num(flat, posinf=0.0))
+    steep, flat = market.fleet.total(steep), market.fleet.total(np.where(np.isfinite(flat), flat, 0.0))
     # At no price the dual does not change; the answers of idle cells are to a price that they do not have.
     return np.where(np.isneginf(high), 0.0, steep), np.where(np.isneginf(low), 0.0, flat)
 

@@ -96,7 +96,7 @@ def least_on_lines(rounds: Rounds, first: Array, last: Array, found: Array) -> A
     """(n,) the least J over [first, last] where the least error is above two `lines` (4, n)."""
     at_first, at_last, steep, flat = found
     width = last - first
-    meet = np.nan_to_num(np.clip((at_first - at_last - flat * width) / (steep - flat), 0.0, width))
+    meet = np.fmin(np.fmax((at_first - at_last - flat * width) / (steep - flat), 0.0), width)
     here = np.fmax(at_first - steep * meet, at_last + flat * (width - meet))
     at_first = np.fmax(at_first, at_last + flat * width)
     second_order = np.minimum(_total(rounds, first, at_first), _total(rounds, last, at_last))

@@ -177,7 +177,8 @@ class _Search:
     def _ahead(self, deadlines: Array) -> Array:
         """How far to go with `drift` from the centre: clients and prices move about as log(T - T_least)."""
         width = self.centre - self.first
-        return np.nan_to_num(width * np.log((deadlines - self.first) / width))
+        ahead = width * np.log((deadlines - self.first) / width)
+        return np.where(np.isfinite(ahead), ahead, 0.0)
 
     def _bounded(self, chains: list[Array]) -> list[Interval]:
         """The intervals of chains of deadlines, with their bounds."""
