@@ -63,11 +63,10 @@ class Solved:
             found.elasticity == 0, -at.use / at.per_v, found.elasticity * (at.stiff * at.use - early)
         )
         elastic = fleet.total(at.bandwidth * found.elasticity)
-        price = np.nan_to_num(-fleet.total(at.bandwidth * alone) / elastic, posinf=0.0, neginf=0.0)
-        price = np.where(self.idle, 0.0, price)
-        v = np.where(
-            fleet.spread(self.idle), 0.0, np.nan_to_num(alone + found.elasticity * fleet.spread(price))
-        )
+        price = -fleet.total(at.bandwidth * alone) / elastic
+        price = np.where(np.isfinite(price) & ~self.idle, price, 0.0)
+        v = alone + found.elasticity * fleet.spread(price)
+        v = np.where(np.isfinite(v) & ~fleet.spread(self.idle), v, 0.0)
         bend = at.use * (fleet.spread(price) - at.fall * v - early) + at.per_v * early * v
         slope = np.where(self.idle, 0.0, fleet.total(found.price * bend)).sum(-1)
         return v, price, np.asarray(slope)

@@ -27,7 +27,7 @@ _NARROW = 1e-13  # relative: intervals that are cut no further
 _LEAST_GAP = 1e-9  # what double precision can certify
 _MOST_SWEEPS = 5000  # hundreds of times what ordinary problems need; then the gap is what it is
 _MOST_ROWS = 32  # deadlines solved at once
-_GUESSES = np.linspace(0.0, 1.0, 16)[2:-1] ** 2  # in the range of T
+_GUESSES = np.linspace(0.0, 1.0, 16)[5:-1] ** 2  # in the range of T
 _FURTHEST = 5.0  # that log b and log λ are taken to move from one deadline to another
 _SAMPLE = 4096  # clients that the first guess of T* looks at
 
