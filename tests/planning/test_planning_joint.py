@@ -8,7 +8,7 @@ import pytest
 
 from airtune.errors import InfeasibleError
 from airtune.planning import ErrorPower, ErrorTable, Memory, Problem, evaluate, plan
-from airtune.planning.deadline import Solved, dual
+from airtune.planning.deadline import Solved, dual, solve
 from airtune.planning.fleet import Fleet
 from airtune.planning.response import Market, answer, state
 from airtune.radio import rate
@@ -163,6 +163,20 @@ def test_the_number_of_threads_does_not_matter(
     assert (one.bandwidth_hz == three.bandwidth_hz).all()
 
 
+def test_drift_is_what_changes_from_one_deadline_to_the_next(
+    typical_problem: Callable[..., Problem],
+) -> None:
+    problem = typical_problem(30, 0, cells=2)
+    fleet, best = Fleet.of(problem), plan(problem)
+    times = best.round_s * np.array([1.0, 1.0 + 1e-5])
+    v = np.log(best.bandwidth_hz[fleet.order] / fleet.snr_hz)
+    solved = solve(fleet, times, v, np.full(2, np.nan), np.full(2, 1e-18))
+    drifts = zip(solved.drift(), (solved.v, solved.next_price, solved.slope()), strict=True)
+    for drift, values in drifts:
+        change = (values[1] - values[0]) / np.diff(times)
+        np.testing.assert_allclose(drift.mean(0), change, rtol=1e-4, atol=1e-6 * np.abs(change).max())
+
+
 def test_bounds_hold_from_anywhere(hostile_problem: Callable[[int], Problem]) -> None:
     """The dual at any prices and bandwidths, however far off, is below every error within the deadline."""
     rng = np.random.default_rng(0)
@@ -226,6 +240,20 @@ def test_memory_is_counted_in_bytes(
     over = replace(rates, memory=Memory(budget * ones, np.array([0.5, 1.5]) * budget, prunable * ones))
     with pytest.raises(InfeasibleError, match="client c1: needs"):
         plan(over)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_least_pruning_that_memory_allows_fits(typical_problem: Callable[..., Problem]) -> None:
+    """Budgets met to the last digit, missed by a hair with nothing to prune, or without end."""
+    rng = np.random.default_rng(0)
+    rates = replace(typical_problem(100, 0), prune_max=np.ones(100))
+    fixed, prunable = 10 ** rng.uniform(0, 16, 100), 10 ** rng.uniform(0, 20, 100)
+    budget = fixed + prunable * rng.choice([1 - 1e-16, 1e-15, 0.3], 100)
+    fixed[:3], prunable[:3], budget[:3] = (1 + 1e-13, 1.0, 1.0), (0.0, 1e30, 1.0), (1.0, 1.0, np.inf)
+    floor = replace(rates, memory=Memory(budget, fixed, prunable)).prune_floor()
+    assert ((floor >= 0) & (floor <= 1)).all()
+    assert (fixed + prunable * (1 - floor) <= budget * (1 + 1e-12)).all()
+    assert (floor[1], floor[2]) == (1.0, 0.0)
 
 
 def test_a_target_out_of_reach_names_the_client(typical_problem: Callable[..., Problem]) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
+from airtune.planning.pruning_only import equal_bandwidth
 from airtune.radio.rate import LN2, rate, reached
 
 # Cells are filled but for this part, so that bandwidths rounded and summed in any order still fit.
@@ -23,19 +24,19 @@ def solve(problem: Problem) -> Plan:
 
 
 def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
-    """The least time in which each cell's clients can finish with keep rates (K,), and the bandwidth for it.
+    """The least time in which each cell's clients can finish with keep rates (..., K), and its bandwidth.
 
     The bandwidth that a cell needs to finish by T falls with T, so its inverse is increasing and close to a
     straight line. Each sweep takes one Newton step on it, and one for every client on the log odds of the
     share of its ceiling that its rate has, close to a straight line over the log of its bandwidth.
 
     Returns:
-        (cells,) seconds, (K,) bandwidths that sum to each cell's own.
+        (..., cells) seconds, (..., K) bandwidths that sum to each cell's own.
     """
     bits = fleet.fixed_bits + fleet.payload_bits * keep
     busy = fleet.fixed_s + fleet.compute_s * keep
     all_of_it = fleet.spread(fleet.bandwidth_hz)
-    equal = all_of_it / fleet.spread(fleet.total(np.ones(len(keep))))
+    equal = equal_bandwidth(fleet)
     low = fleet.largest(busy + bits / rate(all_of_it, fleet.snr_hz, fleet.rate))
     high = fleet.largest(busy + bits / rate(equal, fleet.snr_hz, fleet.rate))
     sends, seconds = bits > 0, bits * LN2 / fleet.snr_hz

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.planning.fleet import Array, Fleet
-from airtune.planning.response import Answer, Market, State, answer, state
+from airtune.planning.response import ROUNDING, Answer, Market, State, answer, state
 
 _SWEEPS = 300
 _TOGETHER = 8  # sweeps after which a price moves only once its clients have settled
@@ -29,7 +29,7 @@ class Solved:
     """n deadlines: where clients are and what they answer to the prices `log_price` (n, cells).
 
     `idle` (n, cells) marks cells in which everyone is as full as may be; their price is 0. `v` (n, K) and
-    `next_price` (n, cells) are one step further than `at`.
+    `next_price` (n, cells) are one step further than `at`, which took `sweeps`.
     """
 
     market: Market
@@ -39,19 +39,37 @@ class Solved:
     idle: npt.NDArray[np.bool_]
     v: Array
     next_price: Array
+    sweeps: int
 
     def error(self) -> Array:
         """(n,) about the least Σ w e: what it is here, and what bandwidth too much or too little is worth."""
         fleet = self.market.fleet
         excess = fleet.total(self.at.bandwidth) - fleet.bandwidth_hz
         error = fleet.total(self.at.error) + np.exp(self.log_price) * excess
-        return np.asarray(np.where(self.idle, fleet.least_error, error).sum(-1))
+        return np.asarray(np.where(self.idle, fleet.least_error, np.fmax(error, fleet.least_error)).sum(-1))
 
     def slope(self) -> Array:
         """(n,) how fast the least error falls with the deadline, about."""
         fleet = self.market.fleet
         fall = fleet.total(self.answer.price * self.at.use)
         return np.asarray(np.where(self.idle, 0.0, fall).sum(-1))
+
+    def drift(self) -> tuple[Array, Array, Array]:
+        """About the derivatives by the deadline of v (n, K), log prices (n, cells) and `slope` (n,)."""
+        fleet, at, found = self.market.fleet, self.at, self.answer
+        early = self.market.bits / self.market.work  # of log X'
+        # At a held price: either x stays, or w·e'·X' does.
+        alone = np.where(
+            found.elasticity == 0, -at.use / at.per_v, found.elasticity * (at.stiff * at.use - early)
+        )
+        elastic = fleet.total(at.bandwidth * found.elasticity)
+        price = -fleet.total(at.bandwidth * alone) / elastic
+        price = np.where(np.isfinite(price) & ~self.idle, price, 0.0)
+        v = alone + found.elasticity * fleet.spread(price)
+        v = np.where(np.isfinite(v) & ~fleet.spread(self.idle), v, 0.0)
+        bend = at.use * (fleet.spread(price) - at.fall * v - early) + at.per_v * early * v
+        slope = np.where(self.idle, 0.0, fleet.total(found.price * bend)).sum(-1)
+        return v, price, np.asarray(slope)
 
 
 def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision: Array) -> Solved:
@@ -65,7 +83,7 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
     idle = deadlines[:, None] >= fleet.longest
     enough = precision * fleet.weight.sum()
     ones = np.ones((len(deadlines), 1))
-    v, log_price = v * ones, log_price * ones
+    v, log_price = np.minimum(np.maximum(v, market.least), market.most) * ones, log_price * ones
     price_low, price_high = np.full(log_price.shape, -np.inf), np.full(log_price.shape, np.inf)
     for sweep in range(_SWEEPS):
         at = state(market, v)
@@ -76,12 +94,13 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
         step = np.where(step == step, step, 0.0)  # NaN where a price is 0
         if sweep >= _TOGETHER:
             if sweep == _TOGETHER:
-                low, high = market.least * ones, market.most * ones
+                low, high = np.full(v.shape, -np.inf), np.full(v.shape, np.inf)
             # Bisection for whoever Newton does not serve; prices wait for their clients.
             right = found.shift + found.step > 0
             low, high = np.where(right, np.maximum(low, v), low), np.where(right, high, np.minimum(high, v))
             outside = ((v + step <= low) | (v + step >= high)) & (np.abs(step) > _SETTLED)
-            step = np.where(outside, 0.5 * (low + high) - v, step)
+            middle = 0.5 * (np.maximum(low, market.least) + np.minimum(high, market.most))
+            step = np.where(outside, middle - v, step)
         ahead = np.minimum(np.maximum(v + step, market.least), market.most)
         step = ahead - v
         demand = at.bandwidth * np.exp(step)
@@ -103,16 +122,20 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
             move = np.where(outside & np.isfinite(middle), middle, move)
             move = np.where(settled, move, 0.0)
             moved = fleet.spread(move) != 0
-            low, high = np.where(moved, market.least, low), np.where(moved, market.most, high)
+            low, high = np.where(moved, -np.inf, low), np.where(moved, np.inf, high)
             done |= ((price_high - price_low <= 1e-14 * np.abs(log_price)) | idle).all(-1)
-        ahead = ahead + found.elasticity * fleet.spread(move)
+        push = found.elasticity * fleet.spread(move)
+        bent = push * at.per_v * at.stiff
+        # Not ρ but its logarithm follows the price, so that ρ does not fall below 0.
+        push = np.where(bent > 1e-3, -np.expm1(-bent) / np.maximum(bent, 1e-3), 1.0) * push
+        ahead = ahead + push
         ahead = np.minimum(np.maximum(ahead, market.least), market.most)
         if done.all():
             break
         if sweep >= _TOGETHER:
             ahead, move = np.where(done[:, None], v, ahead), np.where(done[:, None], 0.0, move)
         v, log_price = ahead, log_price + move
-    return Solved(market, at, found, log_price, idle, ahead, log_price + move)
+    return Solved(market, at, found, log_price, idle, ahead, log_price + move, sweep + 1)
 
 
 def _usual_price(fleet: Fleet, at: State) -> Array:
@@ -132,7 +155,8 @@ def dual(solved: Solved, rows: slice, found: Answer, log_price: Array) -> Array:
     cost, missing = fleet.total(found.paid * (1.0 + found.shift)), fleet.total(found.missing)
     budget = np.exp(log_price) * fleet.bandwidth_hz
     rounding = (1e-13 + np.finfo(float).eps * len(fleet.order)) * (held + np.abs(cost) + budget)
-    bound = np.maximum(np.nan_to_num(held + cost - budget - missing - rounding), fleet.least_error)
+    rounding += ROUNDING * fleet.total(found.price)
+    bound = np.fmax(held + cost - budget - missing - rounding, fleet.least_error)
     return np.asarray(np.where(np.isneginf(log_price), fleet.least_error, bound).sum(-1))
 
 
@@ -154,7 +178,7 @@ def slopes(
     lower = np.where(unsolved[:, None], market.nodes[0], lower[:-1])
     flat = _dearest(market, right, at.rows(slice(1, None)), -1.0)
     flat *= _use(market, lower, market.room[1:])
-    steep, flat = market.fleet.total(steep), market.fleet.total(np.nan_to_num(flat, posinf=0.0))
+    steep, flat = market.fleet.total(steep), market.fleet.total(np.where(np.isfinite(flat), flat, 0.0))
     # At no price the dual does not change; the answers of idle cells are to a price that they do not have.
     return np.where(np.isneginf(high), 0.0, steep), np.where(np.isneginf(low), 0.0, flat)
 

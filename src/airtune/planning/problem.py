@@ -176,12 +176,12 @@ class Problem:
             return self.prune_min
         limit = self.memory
         spare = limit.budget_bytes - limit.fixed_bytes
-        with np.errstate(divide="ignore", invalid="ignore"):
-            fits = np.where(spare >= limit.prunable_bytes, 1.0, spare / limit.prunable_bytes)
-        floor = np.maximum(self.prune_min, 1.0 - fits)
+        fits = np.ones(len(self.ids))
+        np.divide(spare, limit.prunable_bytes, out=fits, where=limit.prunable_bytes > np.maximum(spare, 0.0))
+        floor = np.maximum(self.prune_min, 1.0 - np.maximum(fits, 0.0))
         # Rounded up where it was rounded down: a ten-quadrillionth of much may be more than there is.
         over = limit.prunable_bytes * (1.0 - floor) > spare
-        floor = np.where(over, np.nextafter(floor, 2.0), floor)
+        floor = np.where(over, floor + np.spacing(1.0), floor)
         need = limit.fixed_bytes + limit.prunable_bytes * (1.0 - self.prune_max)
         lacking = need > limit.budget_bytes * (1 + 1e-12)
         if lacking.any():

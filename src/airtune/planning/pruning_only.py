@@ -30,6 +30,13 @@ def best_keep(fleet: Fleet, bandwidth_hz: Array) -> Array:
     return _keep_by(fleet, base, per_keep, deadline)
 
 
+def totals(fleet: Fleet, bandwidth_hz: Array, deadlines: Array) -> Array:
+    """(n,) the least N·T at deadlines (n,) on given bandwidth (K,)."""
+    base, per_keep = _times(fleet, bandwidth_hz)
+    keep = _keep_by(fleet, base, per_keep, deadlines[:, None])
+    return deadlines * fleet.rounds.count(fleet.error(keep) @ fleet.weight)
+
+
 def best_deadline(fleet: Fleet, bandwidth_hz: Array, low: float, high: float, precision: float) -> float:
     """The deadline of least N·T on given bandwidth (K,), between `low` and `high`, to a relative precision.
 
@@ -57,7 +64,7 @@ def _times(fleet: Fleet, bandwidth_hz: Array) -> tuple[Array, Array]:
     return fleet.fixed_s + base, fleet.compute_s + per_keep
 
 
-def _keep_by(fleet: Fleet, base: Array, per_keep: Array, deadline: float) -> Array:
+def _keep_by(fleet: Fleet, base: Array, per_keep: Array, deadline: Array | float) -> Array:
     keep = (deadline - base) / np.where(per_keep > 0, per_keep, 1.0)
     return np.where(per_keep > 0, np.clip(keep, fleet.keep_min, fleet.keep_max), fleet.keep_max)
 

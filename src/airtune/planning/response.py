@@ -21,6 +21,7 @@ from airtune.radio.rate import LN2, reached
 
 # A client is given this share of its cell at least, so that the logarithm of b exists.
 LEAST_SHARE = 1e-15
+ROUNDING = 1e-15  # of x
 _LEAST_PRUNE = 1e-18  # so that the logarithm of ρ exists
 _CLOSE = 0.1  # how far v may be from the optimum for a bound by the curvature of the rate
 
@@ -29,8 +30,8 @@ _CLOSE = 0.1  # how far v may be from the optimum for a bound by the curvature o
 class Market:
     """Some whole cells at n deadlines; per client (K,), per deadline and client (n, K).
 
-    `room` is T - F. `marginal` is log(w·scale) and `nodes` x at the ends of the pieces of the error curve,
-    both with pieces first: (J, K) and (J+1, K).
+    `room` is T - F, `top` above what x may be however much bandwidth there is. `marginal` is log(w·scale)
+    and `nodes` x at the ends of the pieces of the error curve, both with pieces first: (J, K) and (J+1, K).
     """
 
     fleet: Fleet
@@ -38,6 +39,7 @@ class Market:
     bits0: Array
     bits: Array
     room: Array
+    top: Array
     work: Array
     bend: Array
     marginal: Array
@@ -61,6 +63,7 @@ class Market:
             bits0=bits0,
             bits=bits,
             room=room,
+            top=(room - bits0) / (bits + fleet.compute_s) + ROUNDING,
             work=bits * room + bits0 * fleet.compute_s,
             bend=fleet.power - 1.0,
             marginal=np.log(fleet.weight[:, None] * fleet.scale).T,
@@ -72,7 +75,7 @@ class Market:
 
     def rows(self, chosen: slice) -> "Market":
         """The market at some of the deadlines."""
-        return replace(self, room=self.room[chosen], work=self.work[chosen])
+        return replace(self, room=self.room[chosen], top=self.top[chosen], work=self.work[chosen])
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,10 @@ def state(market: Market, v: Array) -> State:
     at = reached(z, 1.0, fleet.rate)
     inverse = 1.0 / (market.bits + at.share * market.compute)
     x = (at.share * market.room - market.bits0) * inverse
+    pinned = v <= market.least
+    if pinned.any():
+        # Who is fuller than may be on the least bandwidth there is has nothing to give back.
+        x = np.where(pinned, np.minimum(x, market.nodes[-1]), x)
     use = at.share * inverse
     per_z = market.work * inverse * inverse * at.slope
     per_v = per_z * z
@@ -167,15 +174,17 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     price = np.exp(log_keep)
     inverse = 1.0 / at.per_v
     best, ends = _best(market, at, log_keep, excess)
-    away = best - at.keep
-    # X is concave in b: to the right a step in b, to the left one in log b falls short of x'.
-    go = away * inverse
-    go = np.where(go > 0, np.log1p(np.maximum(go, 0.0)), go)
+    away = np.minimum(best, np.maximum(market.top, at.keep)) - at.keep
+    # dX/dv grows as exp((1 + fall)·v), and less and less: to the right this falls short of x', to the left
+    # a step in log b does.
+    go, rise = away * inverse, 1.0 + at.fall
+    go = np.where(go > 0, np.log1p(np.maximum(rise * go, -0.95)) / rise, go)
     newton = -excess / (at.fall - at.stiff * at.per_v)
     limited = np.abs(newton) >= np.abs(go)
     step = np.where(limited, go, newton)
     elasticity = np.where(limited & ends, 0.0, 1.0 / (at.fall - at.stiff * at.per_v))
-    shift = (at.keep - at.x) * inverse
+    outside = at.keep - at.x
+    shift = np.where(np.abs(outside) > ROUNDING, outside, 0.0) * inverse
     # Along the rate curve the logarithm of `flattening` changes by 2 per v at most.
     distance = -2.0 * np.abs(excess) / at.flattening
     close = (distance <= _CLOSE) & (np.abs(shift) <= 1e-9)
