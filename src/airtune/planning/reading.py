@@ -180,6 +180,7 @@ class PlanFile(_Part):
     lower_bound_s: NonNegative | None = None
     relative_gap: NonNegative | None = None
     solve_s: NonNegative = 0.0
+    round_lower_bound_s: NonNegative | None = None
     clients: Annotated[list[PlannedClient], Field(min_length=1)]
 
     @model_validator(mode="after")
