@@ -53,13 +53,14 @@ def ipopt(problem: Problem, start: Plan, error_budget: float | None = None) -> P
         "g": ca.vertcat(*at_least_zero),
     }
     ones = np.ones(count)
+    least_share = np.log(np.maximum(problem.bandwidth_min_hz * (1 - 1e-9) / whole, math.exp(-40)))
     error_at_start = problem.error_at(start.prune)
     begin_left = 1 - penalty * problem.weight @ error_at_start
     found = ca.nlpsol("solver", "ipopt", program, OPTIONS)(
         x0=np.concatenate(
             [1 - start.prune, np.log(start.bandwidth_hz / whole + 1e-12), error_at_start, [1, begin_left]]
         ),
-        lbx=np.concatenate([1 - problem.prune_max, -40 * ones, 0 * ones, [1e-9, 1e-12]]),
+        lbx=np.concatenate([1 - problem.prune_max, least_share, 0 * ones, [1e-9, 1e-12]]),
         ubx=np.concatenate([1 - problem.prune_min, 0 * ones, 1e6 * ones, [1e9, 1]]),
         lbg=0,
     )["x"]

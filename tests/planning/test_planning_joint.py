@@ -121,6 +121,7 @@ def test_units_do_not_matter(hostile_problem: Callable[[int], Problem]) -> None:
         payload_bits=problem.payload_bits / 1e3,
         snr_hz=problem.snr_hz / 1e3,
         bandwidth_hz=problem.bandwidth_hz / 1e3,
+        bandwidth_min_hz=problem.bandwidth_min_hz / 1e3,
     )
     assert plan(kilobits).total_s == pytest.approx(expected, rel=2e-6)
     minutes = replace(

@@ -12,7 +12,7 @@ import numpy as np
 
 from airtune.errors import InfeasibleError
 from airtune.planning import deadline
-from airtune.planning.bandwidth_only import FILLING_MARGIN, finish_together
+from airtune.planning.bandwidth_only import finish_together
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
@@ -107,7 +107,7 @@ class _Search:
         idle = fleet.spread(solved.idle[0])
         self.v, self.log_price = np.where(idle, self.v, solved.v[0]), solved.next_price[0]
         bandwidth = np.where(idle, self.full, fleet.snr_hz * np.exp(solved.v[0]))
-        bandwidth *= fleet.spread(fleet.bandwidth_hz * (1 - FILLING_MARGIN) / fleet.total(bandwidth))
+        bandwidth = fleet.fill(bandwidth)
         keep = fleet.keep_by(np.array(time), rate(bandwidth, fleet.snr_hz, fleet.rate))
         keep = np.where(idle, fleet.keep_max, keep)
         if self._error(keep) <= self.budget:

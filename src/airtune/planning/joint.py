@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.planning import deadline
-from airtune.planning.bandwidth_only import FILLING_MARGIN, finish_together
+from airtune.planning.bandwidth_only import finish_together
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
@@ -231,8 +231,7 @@ class _Search:
             self.v[clients] = np.where(idle, self.v[clients], solved.v[0])
             self.log_price[part] = solved.next_price[0]
             bandwidth = np.where(idle, self.full[clients], fleet.snr_hz * np.exp(solved.v[0]))
-            whole = fleet.bandwidth_hz * (1 - FILLING_MARGIN)
-            bandwidth = bandwidth * fleet.spread(whole / fleet.total(bandwidth))
+            bandwidth = fleet.fill(bandwidth)
             keep = fleet.keep_by(np.array(time), rate(bandwidth, fleet.snr_hz, fleet.rate))
             return bandwidth, np.where(idle, fleet.keep_max, keep)
 

@@ -124,6 +124,7 @@ class ClientPart(_Part):
     prune_max: Share
     error: ErrorPart | None = None
     drop_error: Amount = 1.0
+    bandwidth_min_hz: Amount = 0.0
     memory: MemoryPart | None = None
     energy: EnergyPart | None = None
 
