@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from airtune.errors import InfeasibleError
-from airtune.planning import Problem, evaluate, plan
+from airtune.planning import Problem, evaluate, participation, plan
 from airtune.planning.blocks import in_blocks
 from airtune.planning.explain import explain
 
@@ -80,3 +80,13 @@ def test_too_much_is_one_line_with_the_least_change(floored: Problem) -> None:
         plan(replace(floored, bandwidth_min_hz=hertz))
     hertz[2:] = 1e6
     assert plan(replace(floored, bandwidth_min_hz=hertz)).relative_gap is not None
+
+
+def test_whom_to_leave_out_where_not_everyone_fits(typical_problem: Callable[..., Problem]) -> None:
+    hertz = np.array([0.5, 0.4, 0.3]) * 2e7
+    problem = replace(typical_problem(3, seed=2), drop_error=np.full(3, 0.3), bandwidth_min_hz=hertz)
+    found = participation.solve(problem)
+    others = [plan(problem, participates=np.arange(3) != k).total_s for k in range(3)]
+    assert not found.participates.all()
+    assert found.total_s <= min(others) * (1 + 1e-9)
+    assert (found.lower_bound_s or 0.0) <= min(others)

@@ -243,3 +243,14 @@ def test_nothing_left_to_do_takes_no_time(typical_problem: Callable[..., Problem
     free = replace(problem, prune_max=np.ones(3), fixed_s=np.zeros(3), fixed_bits=np.zeros(3))
     found = plan(free)
     assert (found.total_s, found.relative_gap) == (0.0, 0.0)
+
+
+def test_who_waits_for_a_client_without_a_choice_is_full(typical_problem: Callable[..., Problem]) -> None:
+    problem = typical_problem(4, seed=0, cells=2)
+    slow = np.eye(4)[0]
+    stuck = replace(
+        problem, fixed_s=problem.fixed_s + 1e4 * slow, prune_min=0.9 * slow, cell=np.array([0, 1, 1, 1])
+    )
+    found = plan(stuck)
+    assert (found.prune == [0.9, 0, 0, 0]).all()
+    assert (found.lower_bound_s or 0.0) <= plan(stuck, "jcpba").total_s

@@ -125,6 +125,10 @@ class _Search:
         On numbers that leave no digits it gives up after `_MOST_DEADLINES`, with the bounds it has.
         """
         if not self.last > self.first:
+            # Everyone can be full by the least deadline, not only those who have no choice.
+            total = self.first * float(self.fewest)
+            if total < self.best:
+                self.best, self.keep, self.bandwidth = total, self.fleet.keep_max, self.full
             return self.best * (1.0 - _ROUNDING)
         centre = self._centre()
         self._take(centre)
