@@ -218,6 +218,19 @@ def test_plan_may_choose_whom_to_leave_out(airtune, refused, tmp_path):
     )
 
 
+def test_plan_of_an_error_budget(airtune, refused, tmp_path):
+    (tmp_path / "problem.json").write_text(problem())
+    budget = ("plan", "problem.json", "--error-budget")
+    code, output, error = airtune(*budget, "0.1")
+    assert (code, error) == (0, "")
+    assert "no round within the error budget is shorter than" in output
+    plan = Plan.from_json(airtune(*budget, "0.1", "--json")[1])
+    assert plan.round_lower_bound_s == pytest.approx(plan.round_s, rel=1e-6)
+    assert "--error-budget: found -1.0, expected a number from 0" in refused(*budget, "-1")
+    assert "--error-budget: found --allow-drop" in refused(*budget, "0.1", "--allow-drop")
+    assert "--error-budget: found method jcpba" in refused(*budget, "0.1", "--method", "jcpba")
+
+
 def test_plan_shows_any_id_as_it_is(airtune, tmp_path):
     (tmp_path / "problem.json").write_text(problem(client("[red]a[/red]"), client("[/b] ü 漢")))
     code, output, error = airtune("plan", "problem.json")

@@ -9,7 +9,11 @@ from airtune.scenario import Scenario, known_method
 
 
 def plan(
-    problem: Problem | Scenario, method: str = "joint", gap: float = 1e-6, allow_drop: bool = False
+    problem: Problem | Scenario,
+    method: str = "joint",
+    gap: float = 1e-6,
+    allow_drop: bool = False,
+    error_budget: float | None = None,
 ) -> Plan:
     """Choose every client's pruning rate and bandwidth.
 
@@ -19,10 +23,13 @@ def plan(
         method: one of `airtune.methods.METHODS`.
         gap: relative gap at which `joint` stops.
         allow_drop: also choose whom to leave out, at the cost of its `drop_error`; with `joint` only.
+        error_budget: make the round as short as it can be with Σ w·e(ρ) of at most so much, instead of the
+            whole run; with `joint` only, and nobody left out.
 
     Raises:
         InfeasibleError: no plan exists; names the client that binds.
-        ValueError: there is no such method, or it cannot choose whom to leave out.
+        ValueError: there is no such method, or it can neither choose whom to leave out nor keep to a budget,
+            or the budget is below 0 or not below 1/penalty.
 
     Example:
         >>> import airtune
@@ -32,10 +39,12 @@ def plan(
     rule = METHODS[known_method(method)]
     if allow_drop and method != "joint":
         raise ValueError(f"{method} cannot choose whom to leave out: expected joint")
+    if allow_drop and error_budget is not None:
+        raise ValueError("error_budget with allow_drop: expected one of them")
     numbers, participates = first_round(problem, method)
     if allow_drop:
         return participation.solve(numbers, gap)
-    return rule.plan(numbers, participates, gap)
+    return rule.plan(numbers, participates, gap, error_budget=error_budget)
 
 
 def first_round(problem: Problem | Scenario, method: str) -> tuple[Problem, Mask]:

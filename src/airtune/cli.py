@@ -70,6 +70,10 @@ def plan(
     resource_block_hz: Annotated[
         float | None, typer.Option(help="Give bandwidth in whole blocks of so many Hz.", show_default=False)
     ] = None,
+    error_budget: Annotated[
+        float | None,
+        typer.Option(help="Shortest round with Σ weight·error of at most so much.", show_default=False),
+    ] = None,
 ) -> None:
     """Choose pruning rates and bandwidth: for a problem file, or for a scenario's first round."""
     from airtune import api
@@ -89,10 +93,19 @@ def plan(
     if resource_block_hz is not None and (allow_drop or method != "joint"):
         found = words("--allow-drop" if allow_drop else f"method {method}")
         raise InputError("--resource-block-hz", "", found, "method joint, with nobody left out")
+    if error_budget is not None and (allow_drop or resource_block_hz is not None or method != "joint"):
+        found = words("--allow-drop" if allow_drop else f"method {method}")
+        found = words("--resource-block-hz") if resource_block_hz is not None else found
+        raise InputError("--error-budget", "", found, "method joint alone")
     problem = Problem.load(source) if source.suffix == ".json" else load_scenario(source)
-    chosen = api.plan(problem, method, allow_drop=allow_drop)
+    try:
+        chosen = api.plan(problem, method, allow_drop=allow_drop, error_budget=error_budget)
+    except ValueError as error:
+        if error_budget is None:
+            raise
+        raise InputError("--error-budget", "", error_budget, str(error).partition("expected ")[2]) from error
     why = None
-    if method == "joint":
+    if method == "joint" and error_budget is None:  # of a budget's plan N·T is not the least
         numbers, _ = api.first_round(problem, method)
         if resource_block_hz is None:  # no multipliers explain plans that are not optimal or not continuous
             why = explain(numbers, chosen)

@@ -24,6 +24,7 @@ HOSTILE = (
     "linear error",
     "everything prunable",
     "ergodic",
+    "bandwidth floors",
 )
 
 
@@ -91,6 +92,11 @@ def hostile(trait: str, seed: int) -> Problem:
         return replace(problem, prune_max=ones, fixed_bits=0 * ones, rounds=rounds)
     if trait == "ergodic":
         return replace(problem, rate="ergodic-rayleigh", snr_hz=10 ** rng.uniform(3, 12, clients))
+    if trait == "bandwidth floors":
+        share = rng.dirichlet(ones) * rng.choice([0.3, 0.9, 1.0]) * (rng.random(clients) < 0.7)
+        own = (ErrorPower(1.0), table(rng), ErrorPower(2.0), ErrorPower(3.0))
+        errors = tuple(own[int(i)] for i in rng.integers(0, 4, clients)) if seed % 2 else None
+        return replace(problem, bandwidth_min_hz=share * problem.bandwidth_hz[0], errors=errors)
     return problem
 
 

@@ -124,6 +124,8 @@ def _of_totals(problem: File, plan: File, planned: File) -> Iterator[str]:
         yield f"rounds {plan['rounds']}, recomputed with 1 - penalty·E = {left:.9g}"
     if not _agree(plan["total_s"], rounds * round_s):
         yield f"total_s {plan['total_s']}, recomputed {rounds * round_s:.9g}"
+    if _exact(plan.get("round_lower_bound_s", 0)) > round_s:
+        yield f"round_lower_bound_s {plan['round_lower_bound_s']} above round_s {plan['round_s']}"
     bound, gap = plan["lower_bound_s"], plan["relative_gap"]
     if (bound is None) != (gap is None):
         yield "lower_bound_s without relative_gap, or the other way round"
@@ -204,7 +206,7 @@ def _exact(value: float | Decimal) -> Decimal:
 def _not_numbers(plan: File) -> Iterator[str]:
     """Fields that are missing or unknown, and numbers that are none or not finite and at least 0."""
     clients = plan.get("clients")
-    if set(plan) != PLAN_KEYS | {"clients"} or not isinstance(clients, list):
+    if set(plan) - {"round_lower_bound_s"} != PLAN_KEYS | {"clients"} or not isinstance(clients, list):
         yield "fields that are not a plan's"
         return
     for place, row, keys in [("", plan, PLAN_KEYS), *((row.get("id"), row, CLIENT_KEYS) for row in clients)]:

@@ -108,6 +108,7 @@ def _problem(random: Random, spread: float | None = None) -> dict[str, Any]:
         return size if wild else min(max(size, 1e-30), 1e30)
 
     count = random.choice((1, 1, 2, 2, 3, 4, 5, 6, 8, 20))
+    floors = random.random() < 0.1
     cells = [{"id": f"cell-{n}", "bandwidth_hz": number("bandwidth_hz")} for n in range(random.randint(1, 3))]
     clients: list[dict[str, Any]] = []
     for k, weight in enumerate(_weights(count, random)):
@@ -126,6 +127,11 @@ def _problem(random: Random, spread: float | None = None) -> dict[str, Any]:
             client["drop_error"] = number("drop_error")
         if random.random() < 0.1:
             client["memory"] = {n: number(n) for n in ("budget_bytes", "fixed_bytes", "prunable_bytes")}
+        if floors and random.random() < 0.5:
+            whole_hz = next(cell["bandwidth_hz"] for cell in cells if cell["id"] == client["cell"])
+            client["bandwidth_min_hz"] = random.choice(
+                (number("bandwidth_hz"), whole_hz * random.random() / count)
+            )
         if random.random() < 0.01:
             client["energy"] = {n: number(n) for n in ("budget_j", "fixed_j", "compute_j", "transmit_w")}
         clients.append(client)

@@ -121,6 +121,7 @@ def test_units_do_not_matter(hostile_problem: Callable[[int], Problem]) -> None:
         payload_bits=problem.payload_bits / 1e3,
         snr_hz=problem.snr_hz / 1e3,
         bandwidth_hz=problem.bandwidth_hz / 1e3,
+        bandwidth_min_hz=problem.bandwidth_min_hz / 1e3,
     )
     assert plan(kilobits).total_s == pytest.approx(expected, rel=2e-6)
     minutes = replace(
@@ -196,7 +197,7 @@ def test_bounds_hold_from_anywhere(hostile_problem: Callable[[int], Problem]) ->
                 log_price = np.where(np.isfinite(log_price), log_price, -20.0)
                 answers = answer(market, at, log_price)
                 idle = np.zeros(log_price.shape, bool)
-                solved = Solved(market, at, answers, log_price, idle, v, log_price)
+                solved = Solved(market, at, answers, log_price, idle, v, log_price, 1)
                 bound = dual(solved, slice(None), answers, log_price)
                 assert bound[0] <= reached * (1 + 1e-9) + 1e-15
 
@@ -270,3 +271,14 @@ def test_nothing_left_to_do_takes_no_time(typical_problem: Callable[..., Problem
     free = replace(problem, prune_max=np.ones(3), fixed_s=np.zeros(3), fixed_bits=np.zeros(3))
     found = plan(free)
     assert (found.total_s, found.relative_gap) == (0.0, 0.0)
+
+
+def test_who_waits_for_a_client_without_a_choice_is_full(typical_problem: Callable[..., Problem]) -> None:
+    problem = typical_problem(4, seed=0, cells=2)
+    slow = np.eye(4)[0]
+    stuck = replace(
+        problem, fixed_s=problem.fixed_s + 1e4 * slow, prune_min=0.9 * slow, cell=np.array([0, 1, 1, 1])
+    )
+    found = plan(stuck)
+    assert (found.prune == [0.9, 0, 0, 0]).all()
+    assert (found.lower_bound_s or 0.0) <= plan(stuck, "jcpba").total_s

@@ -35,9 +35,16 @@ class Method:
     select: Callable[[Problem], Mask] = everyone
     aggregate: Callable[[Adapter, ModelShape, Updates], Adapter] = average_over_holders
 
-    def plan(self, problem: Problem, participates: Mask, gap: float = 1e-6, pace: Pace = Pace()) -> Plan:
+    def plan(
+        self,
+        problem: Problem,
+        participates: Mask,
+        gap: float = 1e-6,
+        pace: Pace = Pace(),
+        error_budget: float | None = None,
+    ) -> Plan:
         """The plan for one round's problem; `pace` is that of the rounds before."""
-        return planning.plan(problem, self.name, gap, participates, pace)
+        return planning.plan(problem, self.name, gap, participates, pace, error_budget)
 
 
 METHODS: dict[str, Method] = {

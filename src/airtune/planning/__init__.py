@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from airtune.errors import InfeasibleError
 from airtune.planning import bandwidth_only, drop_slowest, fedit, jcpba, joint, online, pruning_only
+from airtune.planning.error_budget import shortest_round
 from airtune.planning.online import Pace
 from airtune.planning.part import solve_part
 from airtune.planning.plan import Plan, evaluate
@@ -47,6 +48,7 @@ def plan(
     gap: float = 1e-6,
     participates: npt.NDArray[np.bool_] | None = None,
     pace: Pace = Pace(),
+    error_budget: float | None = None,
 ) -> Plan:
     """Choose every client's pruning rate and bandwidth.
 
@@ -56,10 +58,13 @@ def plan(
         participates: (K,) False for clients to leave out, under any method; by default only
             `drop-slowest` leaves clients out.
         pace: of the rounds before, from which `joint-online` learns; other methods look at no other round.
+        error_budget: then `joint` makes the round as short as it can be with Σ w·e(ρ) of at most so much, and
+            certifies `round_lower_bound_s` instead of `lower_bound_s`.
 
     Raises:
         InfeasibleError: no plan exists; names the client that binds.
-        ValueError: no such method, a gap that is not above 0, or nobody participates.
+        ValueError: no such method, a gap that is not above 0, nobody participates, or an error budget for
+            another method than `joint`, below 0 or not below 1/penalty, where no target is reached.
 
     Example:
         >>> chosen = plan(Problem.load("problem.json"))
@@ -70,7 +75,9 @@ def plan(
     if not gap > 0:
         raise ValueError(f"gap {gap!r}: expected a number above 0")
     solver = SOLVERS[method]
-    if method == "joint":
+    if error_budget is not None:
+        solver = _shortest_round(problem, method, gap, participates, error_budget)
+    elif method == "joint":
         solver = partial(joint.solve, gap=gap)
     elif method == "joint-online":
         solver = partial(online.solve, gap=gap, pace=pace)
@@ -87,3 +94,16 @@ def plan(
         k = int(np.argmax(problem.weight * problem.error_at(chosen.prune)))
         raise InfeasibleError(problem.ids[k], "no plan in numbers that floating point can hold")
     return replace(chosen, solve_s=time.perf_counter() - begin)
+
+
+def _shortest_round(
+    problem: Problem, method: str, gap: float, participates: npt.NDArray[np.bool_] | None, budget: float
+) -> Callable[[Problem], Plan]:
+    """The solver for an error budget, of which those left out use up their part."""
+    if method != "joint":
+        raise ValueError(f"error_budget with method {method!r}: expected joint")
+    most = 1.0 / problem.rounds.penalty
+    if not 0 <= budget < most:
+        raise ValueError(f"error_budget {budget!r}: expected a number from 0 to below 1/penalty = {most:.6g}")
+    left_out = 0.0 if participates is None else (problem.weight * problem.drop_error)[~participates].sum()
+    return partial(shortest_round, error_budget=budget, used=float(left_out), gap=gap)

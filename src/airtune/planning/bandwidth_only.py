@@ -5,11 +5,8 @@ import numpy as np
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
-from airtune.planning.pruning_only import equal_bandwidth
 from airtune.radio.rate import LN2, rate, reached
 
-# Cells are filled but for this part, so that bandwidths rounded and summed in any order still fit.
-FILLING_MARGIN = 1e-13
 # A deadline is met to this precision, or an upload shorter than the rounding of the round would fail.
 ROUND_UP = 1 + 1e-15
 _TOGETHER = 12  # sweeps in which times and bandwidths move together
@@ -36,11 +33,11 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
     bits = fleet.fixed_bits + fleet.payload_bits * keep
     busy = fleet.fixed_s + fleet.compute_s * keep
     all_of_it = fleet.spread(fleet.bandwidth_hz)
-    equal = equal_bandwidth(fleet)
+    equal = fleet.equal_bandwidth()
     low = fleet.largest(busy + bits / rate(all_of_it, fleet.snr_hz, fleet.rate))
     high = fleet.largest(busy + bits / rate(equal, fleet.snr_hz, fleet.rate))
     sends, seconds = bits > 0, bits * LN2 / fleet.snr_hz
-    time, v = low, np.log(equal / fleet.snr_hz)
+    time, v = low, np.log(np.maximum(equal, 1e-15 * all_of_it) / fleet.snr_hz)
     for sweep in range(300):
         upload = fleet.spread(time) * ROUND_UP - busy
         share = np.where(sends, np.minimum(seconds / upload, 1.0 - 1e-16), 0.5)
@@ -50,9 +47,13 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
         step = (np.log(at.missing / at.share) - np.log((1.0 - share) / share)) * per_odds
         step = np.minimum(np.maximum(step, -5.0), 5.0)
         bandwidth = np.where(sends, z * fleet.snr_hz * np.exp(step), 0.0)
+        more = bandwidth > fleet.floor_hz
+        bandwidth = np.where(more, bandwidth, fleet.floor_hz)
         need = fleet.total(bandwidth) / fleet.bandwidth_hz
         follow = -per_odds / ((1.0 - share) * upload)
-        proposal = time - (need - 1.0) * need * fleet.bandwidth_hz / fleet.total(bandwidth * follow)
+        proposal = time - (need - 1.0) * need * fleet.bandwidth_hz / fleet.total(
+            np.where(more, bandwidth * follow, 0.0)
+        )
         settled = fleet.largest(np.where(sends, np.abs(step), 0.0)) <= 1e-8
         low = np.where(settled & (need > 1), np.maximum(low, time), low)
         high = np.where(settled & (need <= 1), np.minimum(high, time), high)
@@ -67,5 +68,4 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
         v = v + step + follow * fleet.spread(after - time)
         time = after
     time = np.where(met, time, high)
-    stretch = np.divide(1 - FILLING_MARGIN, need, out=np.ones_like(need), where=need > 0)
-    return time, bandwidth * fleet.spread(stretch)
+    return time, fleet.fill(bandwidth)

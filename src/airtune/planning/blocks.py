@@ -92,7 +92,8 @@ class _Grid:
     def least(self, deadline: float) -> Counts | None:
         """(K,) blocks with which the smallest sub-models meet the deadline; None where a cell has too few."""
         most = self.blocks[self.problem.cell]
-        low, high = np.full(len(most), -1), most.copy()
+        floor = np.ceil(self.problem.bandwidth_min_hz / self.block_hz * (1 - 1e-12)).astype(np.int64)
+        low, high = np.maximum(floor, 0) - 1, np.maximum(most, floor)
         if np.isinf(self.harm(deadline, high)).any():
             return None
         while (high - low > 1).any():
@@ -164,6 +165,17 @@ def _infeasible(grid: _Grid, deadline: float) -> InfeasibleError:
     """Why there is no plan at all, not even with all the time that could be of use."""
     problem, counts = grid.problem, grid.least(deadline)
     if counts is None:
+        floor = np.ceil(problem.bandwidth_min_hz / grid.block_hz * (1 - 1e-12))
+        need = np.bincount(problem.cell, floor, len(grid.blocks))
+        if (need > grid.blocks).any():
+            cell = int(np.argmax(need - grid.blocks))
+            k = int(np.argmax(np.where(problem.cell == cell, floor, -1.0)))
+            name, blocks = (
+                problem.cell_ids[cell],
+                f"{grid.blocks[cell]} resource blocks of {grid.block_hz:g} Hz",
+            )
+            said = f"cell {name} has {blocks} for bandwidth_min_hz of {need[cell]:.0f}"
+            return InfeasibleError(problem.ids[k], said)
         ones = np.ones(len(problem.ids))
         needy = evaluate(problem, "most pruned", problem.prune_max, ones).uplink_s > 0
         members = np.bincount(problem.cell[needy], minlength=len(grid.blocks))

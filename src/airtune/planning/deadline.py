@@ -22,6 +22,7 @@ _TOGETHER = 8  # sweeps after which a price moves only once its clients have set
 _STRIDE, _RISE, _PRICE_STRIDE = 3.0, 12.0, 4.0  # the longest steps of log b down and up, and of log λ
 _SETTLED = 1e-9
 _NEAR = 0.05  # in v
+_ON_FLOOR = 1e-9  # in x
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,13 @@ class Solved:
     def slope(self) -> Array:
         """(n,) how fast the least error falls with the deadline, about."""
         fleet = self.market.fleet
-        fall = fleet.total(self.answer.price * self.at.use)
+        price, market = self.answer.price, self.market
+        if market.waits is not None and market.dear is not None:
+            floored = np.minimum(price, np.exp(market.dear))
+            price = np.where(
+                market.waits, 0.0, np.where(self.at.keep <= market.low + _ON_FLOOR, floored, price)
+            )
+        fall = fleet.total(price * self.at.use)
         return np.asarray(np.where(self.idle, 0.0, fall).sum(-1))
 
     def drift(self) -> tuple[Array, Array, Array]:
@@ -173,11 +180,13 @@ def slopes(
     upper = at.keep + np.where(own.step > 0, own.reach, 0.0)
     lower = at.keep - np.where(own.step < 0, own.reach, 0.0)
     upper = np.where(market.fleet.spread(solved.idle), market.nodes[-1], upper)
-    steep = _dearest(market, left, at.rows(slice(None, -1)), 1.0)
+    steep = _dearest(market.rows(slice(None, -1)), left, at.rows(slice(None, -1)), 1.0)
     steep *= _use(market, upper[1:], market.room[:-1])
     lower = np.where(unsolved[:, None], market.nodes[0], lower[:-1])
-    flat = _dearest(market, right, at.rows(slice(1, None)), -1.0)
+    flat = _dearest(market.rows(slice(1, None)), right, at.rows(slice(1, None)), -1.0)
     flat *= _use(market, lower, market.room[1:])
+    if market.waits is not None:
+        steep, flat = np.where(market.waits[:-1], 0.0, steep), np.where(market.waits[1:], 0.0, flat)
     steep, flat = market.fleet.total(steep), market.fleet.total(np.where(np.isfinite(flat), flat, 0.0))
     # At no price the dual does not change; the answers of idle cells are to a price that they do not have.
     return np.where(np.isneginf(high), 0.0, steep), np.where(np.isneginf(low), 0.0, flat)
@@ -187,12 +196,18 @@ def _dearest(market: Market, found: Answer, at: State, sign: float) -> Array:
     """Bounds on the true p, from above (`sign` 1) or below (-1).
 
     It lies between λ/X' and w·e' where the client is. The logarithm of X' changes by at most 4 per v, and
-    where x is close, v is at most twice as far as X' says.
+    where x is close, v is at most twice as far as X' says. On its floor a client's p is w·e', below λ/X'.
     """
     near, off = found.reach / at.per_v, np.abs(found.shift)
     towards = np.minimum(np.maximum(sign * found.excess, 0.0), np.where(near <= _NEAR, 8.0 * near, np.inf))
     most = np.minimum(towards + np.where(off <= _NEAR, 8.0 * off, np.inf), 700.0)
-    return np.asarray(found.price * np.exp(sign * most))
+    bound = found.price * np.exp(sign * most)
+    if market.dear is None:
+        return np.asarray(bound)
+    if sign > 0:
+        return np.asarray(np.minimum(bound, np.exp(market.dear + 1e-12)))
+    floored = np.isfinite(market.dear) & (at.keep - found.reach <= market.low + _ON_FLOOR)
+    return np.asarray(np.where(floored, found.price * np.exp(np.minimum(found.excess, 0.0)), bound))
 
 
 def _use(market: Market, keep: Array, room: Array) -> Array:

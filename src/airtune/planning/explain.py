@@ -95,7 +95,8 @@ def _twice_as_fast(problem: Problem, clients: npt.NDArray[np.bool_]) -> Problem:
 class _Clients:
     """The participants at their plan, all (K,).
 
-    `per_hertz` is -∂t/∂b. `left` and `right` (2, K) are the one-sided -∂t/∂ρ and T·N'(E)·w·e', the seconds
+    Who is `floored` has no more bandwidth than it has to. `per_hertz` is -∂t/∂b.
+    `left` and `right` (2, K) are the one-sided -∂t/∂ρ and T·N'(E)·w·e', the seconds
     of J that pruning costs; NaN at an end of the range.
     """
 
@@ -103,6 +104,7 @@ class _Clients:
     rounds: float
     prune: Array
     tight: npt.NDArray[np.bool_]
+    floored: npt.NDArray[np.bool_]
     per_hertz: Array
     left: Array
     right: Array
@@ -111,6 +113,7 @@ class _Clients:
     def of(cls, problem: Problem, prune: Array, bandwidth_hz: Array) -> "_Clients":
         here = evaluate(problem, "", prune, bandwidth_hz)
         tight = here.client_round_s >= here.round_s * (1 - _TIGHT)
+        floored = (problem.bandwidth_min_hz > 0) & (bandwidth_hz <= problem.bandwidth_min_hz * (1 + _TIGHT))
         at = reached(bandwidth_hz, problem.snr_hz, problem.rate)
         per_hertz = here.uplink_s * at.slope / (at.share * problem.snr_hz)
         # N = base / (1 - φE), so N' = φN² / base.
@@ -127,13 +130,23 @@ class _Clients:
 
         left = slopes(prune - _STEP, prune - 2 * _STEP)
         right = slopes(prune + _STEP, prune + 2 * _STEP)
-        return cls(here.round_s, here.rounds, prune, tight, per_hertz, left, right)
+        return cls(here.round_s, here.rounds, prune, tight, floored, per_hertz, left, right)
+
+    def floored_prices(self) -> Array:
+        """(K,) μ of those who are tight on their floor: what pruning more costs for a second; others' 0."""
+        some = self.tight & self.floored
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sides = np.array([harm / saved for saved, harm in (self.left, self.right)])
+        known = np.isfinite(sides) & some
+        total, count = np.where(known, sides, 0.0).sum(0), known.sum(0)
+        return np.asarray(total / np.maximum(count, 1))
 
 
 def _bandwidth_prices(problem: Problem, client: _Clients) -> Array:
     """(cells,) λ; 0 in cells where nobody finishes last."""
     cells = len(problem.bandwidth_hz)
-    sends = client.tight & (client.per_hertz > 0)
+    sends = client.tight & (client.per_hertz > 0) & ~client.floored
+    rounds = max(client.rounds - float(client.floored_prices().sum()), 0.0)
     cell, per_hertz = problem.cell[sends], client.per_hertz[sends]
     # μ = λ / per_hertz for those who send, so that the seconds of J per second of T are λ·worth.
     worth = np.bincount(cell, 1 / per_hertz, cells)
@@ -141,28 +154,30 @@ def _bandwidth_prices(problem: Problem, client: _Clients) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         low = np.nan_to_num(per_hertz * harm_left / saved_left, nan=0.0, posinf=0.0)
         high = np.nan_to_num(per_hertz * harm_right / saved_right, nan=np.inf, posinf=np.inf)
-        most = np.where(worth > 0, client.rounds / worth, 0.0)
+        most = np.where(worth > 0, rounds / worth, 0.0)
     lowest, highest = np.zeros(cells), most.copy()
     np.maximum.at(lowest, cell, low)
     np.minimum.at(highest, cell, high)
     # Crossed where a client that hardly matters is not quite at its optimum: N is the firmer limit.
     lowest = np.minimum(lowest, highest)
     room = (highest - lowest) @ worth
-    share = np.clip((client.rounds - lowest @ worth) / room, 0.0, 1.0) if room > 0 else 0.0
+    share = np.clip((rounds - lowest @ worth) / room, 0.0, 1.0) if room > 0 else 0.0
     price = lowest + share * (highest - lowest)
     total = price @ worth
     # The plan's T is nearly the best, so that the first condition holds nearly; clients that finish last
     # without sending anything may have a part in N too.
-    if total > client.rounds or (total > 0 and (sends == client.tight).all()):
-        price *= client.rounds / total
+    everyone = (sends == (client.tight & ~client.floored)).all()
+    if total > rounds or (total > 0 and everyone):
+        price *= rounds / total
     return np.asarray(price)
 
 
 def _deadline_prices(problem: Problem, client: _Clients, hertz_s: Array) -> Array:
     """(K,) μ; whoever finishes last and has nothing to send gets what is left of N."""
-    sends = client.tight & (client.per_hertz > 0)
-    price = np.divide(hertz_s[problem.cell], client.per_hertz, out=np.zeros(len(sends)), where=sends)
-    silent = client.tight & ~sends
+    sends = client.tight & (client.per_hertz > 0) & ~client.floored
+    price = client.floored_prices()
+    price = np.divide(hertz_s[problem.cell], client.per_hertz, out=price, where=sends)
+    silent = client.tight & ~sends & ~client.floored
     if silent.any():
         price[silent] = max(client.rounds - price.sum(), 0.0) / silent.sum()
     return price

@@ -3,10 +3,9 @@
 from airtune.planning.fleet import Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
-from airtune.planning.pruning_only import equal_bandwidth
 
 
 def solve(problem: Problem) -> Plan:
     """ρ at its floor (`prune_min`, or what memory asks for), bandwidth in equal parts."""
     fleet = Fleet.of(problem)
-    return evaluate(problem, "fedit", problem.prune_floor(), fleet.restore(equal_bandwidth(fleet)))
+    return evaluate(problem, "fedit", problem.prune_floor(), fleet.restore(fleet.equal_bandwidth()))

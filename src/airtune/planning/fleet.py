@@ -12,13 +12,17 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from airtune.planning.infeasible import pruned_too_far
+from airtune.planning.infeasible import pruned_too_far, too_much_bandwidth
 from airtune.planning.problem import Problem
 from airtune.planning.rounds import ErrorCurve, ErrorPower, Rounds
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
+
+# Cells are filled but for this part, so that bandwidths rounded and summed in any order still fit.
+FILLING_MARGIN = 1e-13
+FLOORS_MARGIN = 5e-10
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Fleet:
     compute_s: Array
     fixed_bits: Array
     payload_bits: Array
+    floor_hz: Array
     rigid: npt.NDArray[np.bool_]
     nodes: Array
     scale: Array
@@ -59,10 +64,12 @@ class Fleet:
         """Compile `problem`.
 
         Raises:
-            InfeasibleError: memory does not suffice, or N is infinite with every client as full as it may be.
+            InfeasibleError: memory or bandwidth for its floors does not suffice, or N is infinite with every
+                client as full as it may be.
         """
         floor, ceiling = problem.prune_floor(), problem.prune_max
         _check_rounds(problem, floor)
+        floor_hz = _bandwidth_floor(problem)
         order = np.argsort(problem.cell, kind="stable")
         used, starts, cell = np.unique(problem.cell[order], return_index=True, return_inverse=True)
         rigid = (problem.compute_s == 0) & (problem.payload_bits == 0)
@@ -85,6 +92,7 @@ class Fleet:
             compute_s=problem.compute_s[order],
             fixed_bits=problem.fixed_bits[order],
             payload_bits=problem.payload_bits[order],
+            floor_hz=floor_hz[order],
             rigid=rigid[order],
             nodes=nodes[order],
             scale=scale[order],
@@ -131,6 +139,26 @@ class Fleet:
         """(..., cells): each client its cell's value, (..., K)."""
         return np.asarray(values[..., self.cell])
 
+    def equal_bandwidth(self) -> Array:
+        """(K,) every client an equal part of its cell; who needs more than that gets its floor."""
+        pinned = np.zeros(len(self.order), bool)
+        while True:
+            free = np.maximum(self.total(np.where(pinned, 0.0, 1.0)), 1.0)
+            left = np.maximum(self.bandwidth_hz - self.total(np.where(pinned, self.floor_hz, 0.0)), 0.0)
+            bandwidth = np.where(pinned, self.floor_hz, self.spread(left / free))
+            more = bandwidth < self.floor_hz
+            if not more.any():
+                return np.asarray(bandwidth)
+            pinned |= more
+
+    def fill(self, bandwidth: Array) -> Array:
+        """(K,) bandwidths above the floors, those beyond them in proportion, that fill the cells."""
+        beyond = np.maximum(bandwidth - self.floor_hz, 0.0)
+        spare = np.maximum(self.bandwidth_hz * (1 - FILLING_MARGIN) - self.total(self.floor_hz), 0.0)
+        used = self.total(beyond)
+        stretch = np.divide(spare, used, out=np.zeros_like(used), where=used > 0)
+        return np.asarray(self.floor_hz + beyond * self.spread(stretch))
+
     def error(self, keep: Array) -> Array:
         """(..., K) e at keep rates within the nodes' range. A convex curve is the largest of its pieces."""
         bent = (1.0 - keep) ** self.power / self.power
@@ -169,6 +197,7 @@ _PER_CLIENT = (
     "compute_s",
     "fixed_bits",
     "payload_bits",
+    "floor_hz",
     "rigid",
     "nodes",
     "scale",
@@ -181,6 +210,17 @@ def _check_rounds(problem: Problem, floor: Array) -> None:
     harm = problem.weight * problem.error_at(floor)
     if problem.rounds.penalty * harm.sum() >= 1:
         raise pruned_too_far(problem, floor)
+
+
+def _bandwidth_floor(problem: Problem) -> Array:
+    """(K,) floors under bandwidth; where they fill a cell a trifle lower, so that it has a price."""
+    cells = len(problem.bandwidth_hz)
+    least = np.bincount(problem.cell, problem.bandwidth_min_hz, cells).astype(np.float64)
+    if (least > problem.bandwidth_hz * (1 + FILLING_MARGIN)).any():
+        raise too_much_bandwidth(problem, least)
+    whole = problem.bandwidth_hz * (1 - FLOORS_MARGIN)
+    lowered = np.divide(whole, least, out=np.ones_like(whole), where=least > whole)
+    return np.asarray(problem.bandwidth_min_hz * lowered[problem.cell])
 
 
 def _pieces(problem: Problem, floor: Array, ceiling: Array) -> tuple[Array, Array, Array, Array]:

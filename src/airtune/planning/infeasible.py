@@ -55,6 +55,19 @@ def missed_too_much(problem: "Problem", participates: npt.NDArray[np.bool_], lea
     )
 
 
+def too_much_bandwidth(problem: "Problem", least: Array) -> InfeasibleError:
+    """Floors under bandwidth sum to `least` (cells,), in some cell more than there is."""
+    cell = int(np.argmax(least / problem.bandwidth_hz))
+    k = int(np.argmax(np.where(problem.cell == cell, problem.bandwidth_min_hz, -np.inf)))
+    whole, own = problem.bandwidth_hz[cell], problem.bandwidth_min_hz[k]
+    change, over = f"{least[cell]:.9g} Hz there", least[cell] - whole
+    if over <= own:
+        change = f"a bandwidth_min_hz of {own - over:.9g}, or {change},"
+    name = problem.cell_ids[cell]
+    said = f"cell {name} has {whole:.9g} Hz for clients whose bandwidth_min_hz sum to {least[cell]:.9g}"
+    return InfeasibleError(problem.ids[k], f"{said}; {change} would do")
+
+
 def _reach(problem: "Problem", harm: Array) -> Array:
     """(K,) the ρ at which each client's w·e(ρ) is `harm` (K,); NaN where it is more at once."""
     low, high = np.zeros(len(harm)), problem.prune_max

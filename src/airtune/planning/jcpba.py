@@ -11,7 +11,7 @@ from airtune.planning.bandwidth_only import finish_together
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
-from airtune.planning.pruning_only import best_keep, equal_bandwidth
+from airtune.planning.pruning_only import best_keep
 
 _SWEEPS, _IMPROVEMENT = 50, 1e-6
 
@@ -19,7 +19,7 @@ _SWEEPS, _IMPROVEMENT = 50, 1e-6
 def solve(problem: Problem) -> Plan:
     """From equal bandwidth: the best ρ, then in every cell the fastest b, until a sweep gains nothing."""
     fleet = Fleet.of(problem)
-    bandwidth = equal_bandwidth(fleet)
+    bandwidth = fleet.equal_bandwidth()
     best = _plan(problem, fleet, best_keep(fleet, bandwidth), bandwidth)
     for _ in range(_SWEEPS):
         keep = best_keep(fleet, bandwidth)

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.planning import deadline
-from airtune.planning.bandwidth_only import FILLING_MARGIN, finish_together
+from airtune.planning.bandwidth_only import finish_together
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.interval import Interval, cuts, ladder, least_on_lines, lines
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
-from airtune.planning.pruning_only import equal_bandwidth, totals
+from airtune.planning.pruning_only import totals
 from airtune.planning.runs import Runs
 from airtune.planning.stationary import stationary
 from airtune.radio.rate import rate
@@ -60,11 +60,11 @@ class _Search:
         self.keep = fleet.keep_min
         self.first, self.last = float(shortest.max()), float(longest.max())
         extremes = (fleet.keep_min, fleet.keep_max)
-        most, fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
+        most, self.fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
         self.best = self.first * float(most) if np.isfinite(most) else np.inf
-        self.last = max(self.first, min(self.last, self.best / float(fewest)))
-        self.centre, self.left = self.first, fleet.rounds.base / float(fewest)
-        self.v = np.log(equal_bandwidth(fleet) / fleet.snr_hz)
+        self.last = max(self.first, min(self.last, self.best / float(self.fewest)))
+        self.centre, self.left = self.first, fleet.rounds.base / float(self.fewest)
+        self.v = np.log(fleet.equal_bandwidth() / fleet.snr_hz)
         self.drift = np.zeros_like(self.v)
         self.log_price, self.price_drift = np.full(len(longest), np.nan), np.zeros(len(longest))
 
@@ -74,6 +74,10 @@ class _Search:
         On numbers that leave no digits it gives up after `_MOST_SWEEPS`, with the bounds it has.
         """
         if not self.last > self.first:
+            # Everyone can be full by the least deadline, not only those who have no choice.
+            total = self.first * float(self.fewest)
+            if total < self.best:
+                self.best, self.keep, self.bandwidth = total, self.fleet.keep_max, self.full
             return self.best * (1.0 - _ROUNDING)
         centre, bend = stationary(self._probe, self.first, self.last, self._guess(), self.gap)
         self._take(centre)
@@ -106,7 +110,7 @@ class _Search:
         some = self.fleet.sample(chosen)
         some = replace(some, weight=some.weight / np.sum(some.weight) * np.sum(self.fleet.weight))
         deadlines = self.first + (self.last - self.first) * _GUESSES
-        return float(deadlines[np.argmin(totals(some, equal_bandwidth(self.fleet)[chosen], deadlines))])
+        return float(deadlines[np.argmin(totals(some, self.fleet.equal_bandwidth()[chosen], deadlines))])
 
     def _probe(self, time: float, step: float) -> tuple[float, float]:
         """What `stationary` asks of a deadline about `step` off the best.
@@ -147,8 +151,7 @@ class _Search:
             fleet, clients = self.fleet.cells(cells), self.runs.clients(cells)
             idle = fleet.spread(time >= fleet.longest)
             bandwidth = np.where(idle, self.full[clients], fleet.snr_hz * np.exp(self.v[clients]))
-            whole = fleet.bandwidth_hz * (1 - FILLING_MARGIN)
-            bandwidth = bandwidth * fleet.spread(whole / fleet.total(bandwidth))
+            bandwidth = fleet.fill(bandwidth)
             rates = rate(bandwidth, fleet.snr_hz, fleet.rate)
             keep = np.where(idle, fleet.keep_max, fleet.keep_by(np.array(time), rates))
             bits = fleet.fixed_bits + fleet.payload_bits * keep

@@ -1,6 +1,7 @@
 """Any solver on a part of the fleet, the rest left out."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,4 +28,5 @@ def solve_part(
     prune, bandwidth = np.ones(len(problem.ids)), np.zeros(len(problem.ids))
     prune[participates], bandwidth[participates] = part.prune, part.bandwidth_hz
     plan = evaluate(problem, method, prune, bandwidth, participates)
+    plan = replace(plan, round_lower_bound_s=part.round_lower_bound_s)
     return plan if part.lower_bound_s is None else plan.bounded(part.lower_bound_s)

@@ -29,9 +29,10 @@ class Plan:
         round_s: T, the slowest client's round.
         rounds: N, rounds to the target loss.
         total_s: N·T.
-        lower_bound_s: no plan takes less; None if the method has no such bound.
+        lower_bound_s: no plan takes less than this N·T; None if the method has no such bound.
         relative_gap: (total_s - lower_bound_s) / total_s, or None.
         solve_s: seconds the solver took on this machine.
+        round_lower_bound_s: no plan within the error budget has a shorter round; None without a budget.
         binds: (K,) what binds each client, as `explain` says it; None if nobody asked.
     """
 
@@ -48,6 +49,7 @@ class Plan:
     lower_bound_s: float | None = None
     relative_gap: float | None = None
     solve_s: float = 0.0
+    round_lower_bound_s: float | None = None
     binds: tuple[tuple[str, ...], ...] | None = None
 
     def bounded(self, lower_bound_s: float) -> "Plan":
@@ -83,6 +85,8 @@ class Plan:
             "solve_s": self.solve_s,
             "clients": clients,
         }
+        if self.round_lower_bound_s is not None:
+            whole["round_lower_bound_s"] = self.round_lower_bound_s
         return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
@@ -110,6 +114,7 @@ class Plan:
             lower_bound_s=read.lower_bound_s,
             relative_gap=read.relative_gap,
             solve_s=read.solve_s,
+            round_lower_bound_s=read.round_lower_bound_s,
             binds=None
             if any(client.binds is None for client in read.clients)
             else tuple(tuple(client.binds or ()) for client in read.clients),

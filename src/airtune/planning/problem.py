@@ -47,6 +47,7 @@ class Problem:
         rounds: error and rounds to target.
         errors: (K,) an error curve of the client's own, or None for that of `rounds`.
         drop_error: the error of leaving a client out altogether.
+        bandwidth_min_hz: bandwidth that a participant gets at least.
         memory: a limit that puts a floor under ρ.
         rate: "shannon" or "ergodic-rayleigh".
     """
@@ -66,6 +67,7 @@ class Problem:
     rounds: Rounds
     errors: tuple[ErrorCurve | None, ...] | None = None
     drop_error: Array = field(default_factory=lambda: np.ones(1))
+    bandwidth_min_hz: Array = field(default_factory=lambda: np.zeros(1))
     memory: Memory | None = None
     rate: str = "shannon"
 
@@ -73,8 +75,9 @@ class Problem:
         for name in (*_PER_CLIENT, "bandwidth_hz"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
         object.__setattr__(self, "cell", np.asarray(self.cell, np.intp))
-        drop_error = np.broadcast_to(self.drop_error, self.weight.shape)
-        object.__setattr__(self, "drop_error", drop_error.astype(np.float64))
+        for name in ("drop_error", "bandwidth_min_hz"):
+            given = np.broadcast_to(getattr(self, name), self.weight.shape)
+            object.__setattr__(self, name, given.astype(np.float64))
 
     @classmethod
     def load(cls, path: str | Path) -> "Problem":
@@ -141,6 +144,8 @@ class Problem:
     def _client_fields(self, k: int) -> dict[str, Any]:
         found: dict[str, Any] = {"id": self.ids[k], "cell": self.cell_ids[self.cell[k]]}
         found |= {name: float(getattr(self, name)[k]) for name in _PER_CLIENT}
+        if found["bandwidth_min_hz"] == 0:
+            del found["bandwidth_min_hz"]
         own = None if self.errors is None else self.errors[k]
         if own is not None:
             found["error"] = _curve_fields(own)
@@ -234,6 +239,7 @@ _PER_CLIENT = (
     "prune_min",
     "prune_max",
     "drop_error",
+    "bandwidth_min_hz",
 )
 
 

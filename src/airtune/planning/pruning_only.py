@@ -11,14 +11,9 @@ from airtune.radio.rate import rate
 def solve(problem: Problem) -> Plan:
     """Least N·T over ρ alone."""
     fleet = Fleet.of(problem)
-    bandwidth = equal_bandwidth(fleet)
+    bandwidth = fleet.equal_bandwidth()
     keep = best_keep(fleet, bandwidth)
     return evaluate(problem, "pruning-only", fleet.prune(keep), fleet.restore(bandwidth))
-
-
-def equal_bandwidth(fleet: Fleet) -> Array:
-    """(K,) every client an equal part of its cell."""
-    return fleet.spread(fleet.bandwidth_hz / fleet.total(np.ones(len(fleet.order))))
 
 
 def best_keep(fleet: Fleet, bandwidth_hz: Array) -> Array:

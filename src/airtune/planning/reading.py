@@ -124,6 +124,7 @@ class ClientPart(_Part):
     prune_max: Share
     error: ErrorPart | None = None
     drop_error: Amount = 1.0
+    bandwidth_min_hz: Amount = 0.0
     memory: MemoryPart | None = None
     energy: EnergyPart | None = None
 
@@ -180,6 +181,7 @@ class PlanFile(_Part):
     lower_bound_s: NonNegative | None = None
     relative_gap: NonNegative | None = None
     solve_s: NonNegative = 0.0
+    round_lower_bound_s: NonNegative | None = None
     clients: Annotated[list[PlannedClient], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -55,8 +55,11 @@ class Choices:
         """(K,) the least deadline of every client alone, and one at which everybody can be full."""
         problem, members = self.problem, np.bincount(self.cell)[self.cell]
         whole = self.bandwidth_hz[self.cell]
+        floors = np.bincount(self.cell, problem.bandwidth_min_hz, len(self.bandwidth_hz))[self.cell]
         alone = evaluate(problem, "", problem.prune_max, whole)
-        together = evaluate(problem, "", problem.prune_floor(), whole / members)
+        together = evaluate(
+            problem, "", problem.prune_floor(), np.maximum(whole - floors, 1e-3 * whole) / members
+        )
         return alone.client_round_s, together.round_s
 
     def relax(self, first_s: Array, last_s: Array, states: States) -> Relaxed:

@@ -32,6 +32,9 @@ class Market:
 
     `room` is T - F, `top` above what x may be however much bandwidth there is. `marginal` is log(w·scale)
     and `nodes` x at the ends of the pieces of the error curve, both with pieces first: (J, K) and (J+1, K).
+    A floor under a client's bandwidth is one under its v, `least`, and under its keep rate, `low`, which
+    grows with the deadline; (K,) without floors. `dear` is log(w·e') at `low`. Who is full on its floor
+    `waits` there, at no price.
     """
 
     fleet: Fleet
@@ -47,6 +50,9 @@ class Market:
     straight: npt.NDArray[np.bool_]
     least: Array
     most: Array
+    low: Array
+    dear: Array | None = None
+    waits: npt.NDArray[np.bool_] | None = None
 
     @classmethod
     def of(cls, fleet: Fleet, deadlines: Array) -> "Market":
@@ -57,7 +63,8 @@ class Market:
         bits0 = np.where(fleet.rigid, bits0 * (1.0 - fleet.keep_max), bits0)
         room = deadlines[:, None] - fleet.fixed_s
         whole = np.log(fleet.spread(fleet.bandwidth_hz) / fleet.snr_hz)
-        return cls(
+        nodes = np.ascontiguousarray(fleet.nodes.T)
+        market = cls(
             fleet=fleet,
             compute=fleet.compute_s,
             bits0=bits0,
@@ -67,15 +74,34 @@ class Market:
             work=bits * room + bits0 * fleet.compute_s,
             bend=fleet.power - 1.0,
             marginal=np.log(fleet.weight[:, None] * fleet.scale).T,
-            nodes=np.ascontiguousarray(fleet.nodes.T),
+            nodes=nodes,
             straight=fleet.power == 1.0,
             least=whole + np.log(LEAST_SHARE),
             most=whole + 1.0,
+            low=nodes[0],
         )
+        return market._on_floors() if fleet.floor_hz.any() else market
+
+    def _on_floors(self) -> "Market":
+        """With the floors under bandwidth as floors under v and x."""
+        fleet, low, high = self.fleet, self.nodes[0], self.nodes[-1]
+        some = fleet.floor_hz > 0
+        least = np.maximum(self.least, np.log(fleet.floor_hz / fleet.snr_hz))
+        share = reached(np.exp(least), 1.0, fleet.rate).share
+        x = np.where(some, (share * self.room - self.bits0) / (self.bits + share * self.compute), -np.inf)
+        keep = np.minimum(np.maximum(x, low), high)
+        piece = (keep > self.nodes[1:-1, None]).sum(0, dtype=np.intp)
+        dear = self.marginal.take(np.where(self.straight, piece, 0) * len(low) + np.arange(len(low)))
+        dear = dear + self.bend * np.log(np.maximum(1.0 - keep, _LEAST_PRUNE))
+        dear = np.where(x > low, dear, np.inf)
+        return replace(self, least=least, low=keep, dear=dear, waits=x >= high)
 
     def rows(self, chosen: slice) -> "Market":
         """The market at some of the deadlines."""
-        return replace(self, room=self.room[chosen], top=self.top[chosen], work=self.work[chosen])
+        some = replace(self, room=self.room[chosen], top=self.top[chosen], work=self.work[chosen])
+        if self.dear is None or self.waits is None:
+            return some
+        return replace(some, low=self.low[chosen], dear=self.dear[chosen], waits=self.waits[chosen])
 
 
 @dataclass(frozen=True)
@@ -122,7 +148,7 @@ def state(market: Market, v: Array) -> State:
     fall = flattening - 2.0 * market.compute * inverse * (at.slope * z)
     gain = np.log(per_z / fleet.snr_hz)
     # Beyond ρ = 0 the mirrored ρ keeps the logarithm; the way back is part of the step.
-    prune = np.minimum(np.maximum(np.abs(1.0 - x), 1.0 - market.nodes[-1]), 1.0 - market.nodes[0])
+    prune = np.minimum(np.maximum(np.abs(1.0 - x), 1.0 - market.nodes[-1]), 1.0 - market.low)
     prune = np.maximum(prune, _LEAST_PRUNE)
     keep = 1.0 - prune
     if len(market.marginal) == 1:
@@ -185,6 +211,9 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     elasticity = np.where(limited & ends, 0.0, 1.0 / (at.fall - at.stiff * at.per_v))
     outside = at.keep - at.x
     shift = np.where(np.abs(outside) > ROUNDING, outside, 0.0) * inverse
+    if market.waits is not None:
+        shift = np.where(market.waits, market.least - np.log(at.bandwidth / fleet.snr_hz), shift)
+        step, elasticity = (np.where(market.waits, 0.0, values) for values in (step, elasticity))
     # Along the rate curve the logarithm of `flattening` changes by 2 per v at most.
     distance = -2.0 * np.abs(excess) / at.flattening
     close = (distance <= _CLOSE) & (np.abs(shift) <= 1e-9)
@@ -198,7 +227,7 @@ def _best(market: Market, at: State, log_keep: Array, excess: Array) -> tuple[Ar
     """The keep rate that is best where x costs exp(log_keep) each, and whether it is an end of a piece."""
     nodes = market.nodes
     if not market.straight.all():
-        high, low = np.maximum(1.0 - nodes[-1], _LEAST_PRUNE), np.maximum(1.0 - nodes[0], _LEAST_PRUNE)
+        high, low = np.maximum(1.0 - nodes[-1], _LEAST_PRUNE), np.maximum(1.0 - market.low, _LEAST_PRUNE)
         prune = (1.0 - at.keep) * np.exp(-excess / np.maximum(market.bend, 1e-9))
         inside = np.minimum(np.maximum(prune, high), low)
         best, fixed = 1.0 - inside, inside != prune
@@ -209,6 +238,7 @@ def _best(market: Market, at: State, log_keep: Array, excess: Array) -> tuple[Ar
     else:
         wanted = (market.marginal[:, None] > log_keep).sum(0, dtype=np.intp)
         kink = nodes.take(wanted * nodes.shape[1] + np.arange(nodes.shape[1]))
+    kink = np.maximum(kink, market.low)
     if market.straight.all():
         return kink, np.ones(kink.shape, bool)
     return np.where(market.straight, kink, best), market.straight | fixed

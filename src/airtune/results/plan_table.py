@@ -47,6 +47,10 @@ def plan_lines(plan: Plan, why: Explanation | None) -> list[str]:
     lines.append(f"{plan.method}: {rounds}, {plan.total_s:.1f} s in all")
     if plan.lower_bound_s is not None and plan.relative_gap is not None:
         lines.append(f"no plan needs less than {plan.lower_bound_s:.1f} s (gap {plan.relative_gap:.1e})")
+    if plan.round_lower_bound_s is not None:
+        gap = 1.0 - plan.round_lower_bound_s / plan.round_s if plan.round_s > 0 else 0.0
+        bound = f"{plan.round_lower_bound_s:.2f} s (gap {gap:.1e})"
+        lines.append(f"no round within the error budget is shorter than {bound}")
     return lines + ([] if why is None else _bandwidth_lines(why))
 
 
