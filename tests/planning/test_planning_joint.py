@@ -196,7 +196,7 @@ def test_bounds_hold_from_anywhere(hostile_problem: Callable[[int], Problem]) ->
                 log_price = np.where(np.isfinite(log_price), log_price, -20.0)
                 answers = answer(market, at, log_price)
                 idle = np.zeros(log_price.shape, bool)
-                solved = Solved(market, at, answers, log_price, idle, v, log_price)
+                solved = Solved(market, at, answers, log_price, idle, v, log_price, 1)
                 bound = dual(solved, slice(None), answers, log_price)
                 assert bound[0] <= reached * (1 + 1e-9) + 1e-15
 

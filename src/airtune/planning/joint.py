@@ -62,6 +62,8 @@ class _Search:
         extremes = (fleet.keep_min, fleet.keep_max)
         most, fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
         self.best = self.first * float(most) if np.isfinite(most) else np.inf
+        if self.last * float(fewest) <= self.best:
+            self.best, self.keep, self.bandwidth = self.last * float(fewest), fleet.keep_max, self.full
         self.last = max(self.first, min(self.last, self.best / float(fewest)))
         self.centre, self.left = self.first, fleet.rounds.base / float(fewest)
         self.v = np.log(equal_bandwidth(fleet) / fleet.snr_hz)
