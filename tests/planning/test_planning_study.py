@@ -23,7 +23,7 @@ def test_the_table_is_what_the_methods_plan(method: str, stall: Problem) -> None
     text = (DOCS / "planner.md").read_text(encoding="utf-8")
     (row,) = re.findall(rf"^\| `{method}` \| (\d.*) \|$", text, re.MULTILINE)
     written = re.findall(r"[\d.]+", row)
-    found = plan(stall, method)
+    found = plan(stall, method, gap=1e-9)  # N·T is flat at its least: rates need more digits
     numbers = [*found.prune, *found.bandwidth_hz / 1e6, found.round_s, found.rounds, found.total_s]
     for word, value in zip(written, numbers, strict=True):
         assert float(word) == pytest.approx(value, abs=0.5001 * 10.0 ** -len(word.partition(".")[2]))

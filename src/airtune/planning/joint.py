@@ -60,10 +60,12 @@ class _Search:
         self.keep = fleet.keep_min
         self.first, self.last = float(shortest.max()), float(longest.max())
         extremes = (fleet.keep_min, fleet.keep_max)
-        most, self.fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
+        most, fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
         self.best = self.first * float(most) if np.isfinite(most) else np.inf
-        self.last = max(self.first, min(self.last, self.best / float(self.fewest)))
-        self.centre, self.left = self.first, fleet.rounds.base / float(self.fewest)
+        if self.last * float(fewest) <= self.best:
+            self.best, self.keep, self.bandwidth = self.last * float(fewest), fleet.keep_max, self.full
+        self.last = max(self.first, min(self.last, self.best / float(fewest)))
+        self.centre, self.left = self.first, fleet.rounds.base / float(fewest)
         self.v = np.log(fleet.equal_bandwidth() / fleet.snr_hz)
         self.drift = np.zeros_like(self.v)
         self.log_price, self.price_drift = np.full(len(longest), np.nan), np.zeros(len(longest))
@@ -74,10 +76,6 @@ class _Search:
         On numbers that leave no digits it gives up after `_MOST_SWEEPS`, with the bounds it has.
         """
         if not self.last > self.first:
-            # Everyone can be full by the least deadline, not only those who have no choice.
-            total = self.first * float(self.fewest)
-            if total < self.best:
-                self.best, self.keep, self.bandwidth = total, self.fleet.keep_max, self.full
             return self.best * (1.0 - _ROUNDING)
         centre, bend = stationary(self._probe, self.first, self.last, self._guess(), self.gap)
         self._take(centre)
