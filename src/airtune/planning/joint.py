@@ -25,7 +25,7 @@ from airtune.radio.rate import rate
 _ROUNDING = 1e-11  # relative: of the least deadline, and of N·T
 _NARROW = 1e-13  # relative: intervals that are cut no further
 _LEAST_GAP = 1e-9  # what double precision can certify
-_MOST_SWEEPS = 5000  # hundreds of times what ordinary problems need; then the gap is what it is
+_MOST_SWEEPS = 2500  # hundreds of times what ordinary problems need; then the gap is what it is
 _MOST_ROWS = 32  # deadlines solved at once
 _GUESSES = np.linspace(0.0, 1.0, 16)[5:-1] ** 2  # in the range of T
 _FURTHEST = 5.0  # that log b and log λ are taken to move from one deadline to another
