@@ -33,7 +33,12 @@ def test_hostile_files(maker: str) -> None:
 @pytest.mark.parametrize(
     "file",
     [
-        pytest.param(file, marks=pytest.mark.xfail(strict=False) if file.stem in UNRESOLVED else ())
+        pytest.param(
+            file,
+            marks=pytest.mark.xfail(strict=False, reason="numbers 30 decades apart")
+            if file.stem in UNRESOLVED
+            else (),
+        )
         for file in OFFENDERS
     ],
     ids=lambda file: file.stem,
