@@ -47,6 +47,12 @@ def test_files_that_once_offended(file: Path) -> None:
     assert outcome(file.read_bytes()).offence == ""
 
 
+def test_a_file_that_once_offended_in_resource_blocks() -> None:
+    """Enough blocks for everybody, and still no deadline in which floating point sees them suffice."""
+    file = Path(__file__).parent / "offenders" / "blocks-1.json"
+    assert outcome(file.read_bytes(), blocks=3).offence == ""
+
+
 @settings(max_examples=60, derandomize=True)
 @given(random=st.randoms(use_true_random=False), blocks=st.sampled_from([2, 20, 111]))
 def test_hostile_files_in_resource_blocks(random: Random, blocks: int) -> None:

@@ -180,7 +180,11 @@ def _infeasible(grid: _Grid, deadline: float) -> InfeasibleError:
         needy = evaluate(problem, "most pruned", problem.prune_max, ones).uplink_s > 0
         members = np.bincount(problem.cell[needy], minlength=len(grid.blocks))
         cell = int(np.argmax(members - grid.blocks))
-        k = np.flatnonzero(needy & (problem.cell == cell))[grid.blocks[cell]]
+        clients = np.flatnonzero(needy & (problem.cell == cell))
+        if len(clients) <= grid.blocks[cell]:
+            k = int(np.argmax(problem.fixed_s))
+            return InfeasibleError(problem.ids[k], "no deadline is long enough for whole resource blocks")
+        k = clients[grid.blocks[cell]]
         return InfeasibleError(
             problem.ids[k],
             f"cell {problem.cell_ids[cell]} has {grid.blocks[cell]} resource blocks of {grid.block_hz:g} Hz "
