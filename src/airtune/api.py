@@ -1,8 +1,10 @@
 """The library's two verbs: plan and run."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from airtune.methods import METHODS, Mask
+from airtune import planning
+from airtune.methods import METHODS, Situation
 from airtune.observer import Observer
 from airtune.planning import Plan, Problem, participation
 from airtune.scenario import Scenario, known_method
@@ -41,16 +43,19 @@ def plan(
         raise ValueError(f"{method} cannot choose whom to leave out: expected joint")
     if allow_drop and error_budget is not None:
         raise ValueError("error_budget with allow_drop: expected one of them")
-    numbers, participates = first_round(problem, method)
+    situation = first_round(problem, method, gap)
     if allow_drop:
-        return participation.solve(numbers, gap)
-    return rule.plan(numbers, participates, gap, error_budget=error_budget)
+        return participation.solve(situation.problem(situation.allowed), gap)
+    if error_budget is not None:
+        numbers, allowed = situation.problem(situation.allowed), situation.allowed
+        return planning.plan(numbers, method, gap, allowed, error_budget=error_budget)
+    return rule.plan(situation)
 
 
-def first_round(problem: Problem | Scenario, method: str) -> tuple[Problem, Mask]:
-    """The numbers that `plan` plans with, and (clients,) who takes part under `method`."""
+def first_round(problem: Problem | Scenario, method: str, gap: float = 1e-6) -> Situation:
+    """What `plan` plans with."""
     if isinstance(problem, Problem):
-        return problem, METHODS[method].select(problem)
+        return Situation.of(problem, METHODS[method].select(problem), gap)
     from airtune.federation.gradients import unknown
     from airtune.federation.setting import make_setting
     from airtune.pruning.measured import measured_path
@@ -58,8 +63,8 @@ def first_round(problem: Problem | Scenario, method: str) -> tuple[Problem, Mask
 
     scenario = problem.model_copy(update={"method": method})
     setting = make_setting(scenario, measured_path(scenario))
-    channels, known = draw_channels(scenario, 1), unknown(scenario)
-    return setting.problem(channels, known, setting.participates), setting.participates
+    situation = setting.situation(draw_channels(scenario, 1), unknown(scenario))
+    return replace(situation, gap=gap)
 
 
 def run(

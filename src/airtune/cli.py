@@ -106,7 +106,8 @@ def plan(
         raise InputError("--error-budget", "", error_budget, str(error).partition("expected ")[2]) from error
     why = None
     if method == "joint" and error_budget is None:  # of a budget's plan N·T is not the least
-        numbers, _ = api.first_round(problem, method)
+        situation = api.first_round(problem, method)
+        numbers = situation.problem(situation.allowed)
         if resource_block_hz is None:  # no multipliers explain plans that are not optimal or not continuous
             why = explain(numbers, chosen)
             chosen = replace(chosen, binds=why.binds)

@@ -274,6 +274,7 @@ class Scenario(_Part):
     criterion: Literal[CRITERIA] = "taylor"  # type: ignore[valid-type]
     prune_max: Share = 0.7
     rounds: Count = 6
+    selected: Count | None = None  # by `random-selection`, in each round
     model: ModelChoice = ModelChoice()
     lora: Lora = Lora()
     task: Task = Task()

@@ -77,7 +77,7 @@ def test_flops_are_those_torch_counts(kind: str, reduction: Reduction, lora: Lor
 def test_bytes_are_those_flower_sends(kind: str, reduction: Reduction, payload: Payload, lora: Lora) -> None:
     full = model_shape(load_base("tiny").model, lora)
     adapter = initial_adapter(full, 0)
-    down = Assignment(1, 1, reduction, slice_sent(adapter, full, reduction)).to_content()
+    down = Assignment(1, 1, reduction, 0.0, slice_sent(adapter, full, reduction)).to_content()
     held = slice_adapter(adapter, full, reduction, trained_only=True)
     sent, _ = encode_update(held, held, held, payload, lambda name: generator(0, name))
     up = Update(sent, 1.0, (), {}).to_content()

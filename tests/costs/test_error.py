@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airtune.costs.curves import GradientError
-from airtune.costs.error import Gradients, anchors, in_fleet
+from airtune.costs.error import BIAS, Gradients, anchors, in_fleet
 from airtune.planning import ErrorTable, Memory, Problem, Rounds
 
 LAYERS, WIDTH = 6, 5
@@ -142,3 +142,27 @@ def adam_moves(noise: float) -> float:
         place.grad = 1 + noise**0.5 * torch.randn(4000, generator=draw)
         optimiser.step()
     return -float(place.detach().mean())
+
+
+@given(st.integers(2, 8), st.integers(0, 10**6))
+def test_a_part_of_the_fleet_is_off_by_what_its_mean_gradient_is(count, seed):
+    draw = np.random.default_rng(seed)
+    weight = draw.dirichlet(np.ones(count))
+    gradients = draw.normal(size=(count, 40)) + draw.normal(size=40)
+    apart = np.sum((gradients[:, None] - gradients) ** 2, axis=2)
+    mean = weight @ gradients
+    chosen = np.ones(count, bool)
+    chosen[draw.choice(count, draw.integers(0, count), replace=False)] = False
+    alone = np.where(chosen, weight, 0) / weight[chosen].sum()
+    square = float(mean @ mean)
+    known = Gradients(np.ones(count), np.zeros(count), apart / square, square)
+    expected = np.sum((alone @ gradients - mean) ** 2) / square
+    assert known.off(weight, chosen) == pytest.approx(BIAS * expected, rel=1e-9, abs=1e-12)
+
+
+def test_fewer_clients_have_more_noise_and_all_of_them_none_more():
+    known = Gradients(np.zeros(4), np.full(4, 3.0))
+    weight = np.full(4, 0.25)
+    assert known.off(weight, everyone(4)) == 0
+    assert known.off(weight, np.array([True, True, False, False])) == pytest.approx((0.5 - 0.25) * 0.75)
+    assert known.off(weight, np.array([True, False, False, False])) == pytest.approx((1 - 0.25) * 0.75)

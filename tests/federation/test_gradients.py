@@ -26,9 +26,10 @@ def fleet(own: list[float], noise: float, seed: int = 0) -> dict[int, dict[int, 
 def measured(sketches: dict, weight: np.ndarray, examples: float = 1.0) -> Gradients:
     """What one round tells, without what was known before."""
     count = len(weight)
-    before = Gradients(np.zeros(count), np.zeros(count))
-    known = update(before, sketches, dict.fromkeys(sketches, examples), weight)
-    return Gradients(2 * known.unlike, 2 * known.noise)
+    known = Gradients(np.zeros(count), np.zeros(count))
+    for _ in range(40):  # until nothing is left of what was known before
+        known = update(known, sketches, dict.fromkeys(sketches, examples), weight)
+    return known
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.0, 3.0])
@@ -56,7 +57,7 @@ def test_noise_is_that_of_the_mean_of_both_halves_at_full_batches():
     assert found == pytest.approx([0.5] * 4, rel=0.15)
     fewer = measured(fleet([0.0] * 4, noise=1.0), np.full(4, 0.25), examples=0.5).noise
     assert fewer == pytest.approx(found / 2)
-    assert measured(fleet([0.0] * 4, noise=0.0), np.full(4, 0.25)).noise.tolist() == [LEAST] * 4
+    assert measured(fleet([0.0] * 4, noise=0.0), np.full(4, 0.25)).noise == pytest.approx([LEAST] * 4)
     assert measured(fleet([0.0] * 4, noise=10.0, seed=3), np.full(4, 0.25)).noise.max() <= MOST_NOISE
 
 
@@ -68,22 +69,51 @@ def test_only_layers_in_common_are_compared():
     assert measured(sketches, np.full(3, 1 / 3)).unlike.tolist() == [LEAST] * 3
 
 
-@pytest.mark.parametrize("sketches", [{}, {0: {}}, {0: {0: np.stack([np.ones(64), -np.ones(64)])}}])
+@pytest.mark.parametrize("sketches", [{}, {0: {}}])
 def test_where_nothing_can_be_told_nothing_changes(sketches):
-    """No client, no layer, or halves that contradict one another."""
+    """No client, no layer."""
     before = Gradients(np.full(2, 0.3), np.full(2, 0.7))
     assert update(before, sketches, dict.fromkeys(sketches, 1.0), np.full(2, 0.5)) is before
 
 
-def test_what_is_known_fades():
-    before = Gradients(np.array([1.0, 1.0, 0.4]), np.ones(3))
+def test_what_is_known_is_half_of_what_was_and_fades_without_a_look():
+    """Of the absent, towards two gradients at right angles; a gradient's own length does not fade with it."""
+    weight = np.full(3, 1 / 3)
     sketches = fleet([0.5, 0.0, 0.5], noise=0.2)
+    everybody = measured(sketches, weight)
     del sketches[1]
-    weight, examples = np.full(3, 1 / 3), {0: 1.0, 2: 1.0}
-    new = update(Gradients(np.zeros(3), np.zeros(3)), sketches, examples, weight)
-    after = update(before, sketches, examples, weight)
-    assert after.unlike == pytest.approx([0.5 + new.unlike[0], 1.0, 0.2 + new.unlike[2]])
-    assert after.noise == pytest.approx([0.5 + new.noise[0], 1.0, 0.5 + new.noise[2]])
+    two = measured(sketches, weight)
+    after = update(everybody, sketches, {0: 1.0, 2: 1.0}, weight)
+    distance = everybody.apart * everybody.square
+    assert after.apart[0, 2] * after.square == pytest.approx(distance[0, 2], rel=1e-5)
+    assert after.apart[0, 1] * after.square == pytest.approx(
+        0.95 * distance[0, 1] + 0.05 * 2 * two.square, rel=0.01
+    )
+    assert after.noise == pytest.approx(
+        0.5 * everybody.noise + 0.5 * np.where([1, 0, 1], two.noise, everybody.noise)
+    )
+    assert after.square == pytest.approx((everybody.square + two.square) / 2, rel=1e-5)
+
+
+def test_clients_who_were_away_while_others_learnt_weigh_more():
+    """What the others' gradients have lost of their length, those of the absent have not."""
+    weight = np.full(4, 0.25)
+    sketches = fleet([1.0, 1.0, 0.1, 0.1], noise=0.0)
+    known = measured(sketches, weight)
+    present = np.array([False, False, True, True])
+    before = known.off(weight, present)
+    learnt = {client: {layer: 0.3 * part for layer, part in sketches[client].items()} for client in (2, 3)}
+    for _ in range(5):
+        known = update(known, learnt, {2: 1.0, 3: 1.0}, weight)
+    assert known.off(weight, present) > 3 * before
+
+
+def test_a_gradient_lost_in_noise_is_taken_to_be_no_shorter_than_that():
+    """Halves that contradict one another tell no length."""
+    halves = np.stack([np.ones(64), -np.ones(64)]).astype(np.float32)
+    known = update(Gradients(np.full(2, 0.3), np.full(2, 0.7)), {0: {0: halves}}, {0: 1.0}, np.full(2, 0.5))
+    assert known.square == pytest.approx(64 / MOST_NOISE)
+    assert np.isfinite(known.apart).all()
 
 
 def test_a_run_tells_what_it_knows(finished):

@@ -44,7 +44,7 @@ def reductions(draw) -> Reduction:
 
 @given(st.integers(1, 10**9), reductions(), ADAPTERS)
 def test_assignments_come_out_as_they_went_in(number, reduction, adapter):
-    found = Assignment.from_content(Assignment(number, 3, reduction, adapter).to_content())
+    found = Assignment.from_content(Assignment(number, 3, reduction, 0.01, adapter).to_content())
     assert found.round_number == number
     assert found.reduction.first_trained == reduction.first_trained
     assert found.reduction.examples == reduction.examples
@@ -61,14 +61,14 @@ def test_means_of_lost_units_travel_and_count(reduction, width, data):
         data.draw(npst.arrays(np.float32, (layers, groups * width), **numbers)),
         data.draw(npst.arrays(np.float32, reduction.neurons.shape, **numbers)),
     )
-    content = Assignment(1, 3, replace(reduction, mean=mean), {}).to_content()
+    content = Assignment(1, 3, replace(reduction, mean=mean), 0.0, {}).to_content()
     found = Assignment.from_content(content).reduction.mean
     lost = np.repeat(~reduction.groups, width, axis=1)
     assert (found.queries == np.where(lost, mean.queries, 0)).all()
     assert (found.neurons == np.where(reduction.neurons, 0, mean.neurons)).all()
     arrays = content.array_records["mean"].values()
     assert sum(array.numpy().size for array in arrays) == lost.sum() + (~reduction.neurons).sum()
-    bare = Assignment(1, 3, reduction, {}).to_content()
+    bare = Assignment(1, 3, reduction, 0.0, {}).to_content()
     assert adapter_bytes(bare) == 0
     assert adapter_bytes(content) >= 4 * int(lost.sum() + (~reduction.neurons).sum())
     assert Assignment.from_content(bare).reduction.mean is None

@@ -1,5 +1,6 @@
-"""Methods: every planning rule is one, and each selects, plans and merges as its name says."""
+"""Methods: each selects, plans and merges as its name says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from airtune import load_scenario
 from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem
 from airtune.costs.shapes import ModelShape
-from airtune.methods import METHODS
-from airtune.planning import SOLVERS, Problem
-from airtune.planning.drop_slowest import stragglers
+from airtune.methods import METHODS, Method, Situation
+from airtune.planning import Problem
+from airtune.planning.stragglers import stragglers
 from airtune.pruning.measured import measured_path
 from airtune.pruning.path import Reduction
 from airtune.radio.channel import draw_channels
@@ -26,34 +27,77 @@ def problem() -> Problem:
     )
 
 
-def test_every_planning_rule_is_a_method_of_its_name():
-    assert list(METHODS) == list(SOLVERS)
-    assert all(name == method.name for name, method in METHODS.items())
-
-
 @pytest.mark.parametrize("name", METHODS)
-def test_methods_plan_for_those_they_select(name, problem):
+def test_methods_plan_for_those_they_may(name, problem):
     method = METHODS[name]
-    selected = method.select(problem)
-    assert selected.any()
-    plan = method.plan(problem, selected)
+    assert method.name == name
+    allowed = method.select(problem) & np.array([False, True, True, True])
+    plan = method.plan(Situation.of(problem, allowed))
     assert plan.method == name
-    assert (plan.participates == selected).all()
-    assert (plan.bandwidth_hz[~selected] == 0).all()
+    assert plan.participates.any()
+    assert not (plan.participates & ~allowed).any()
+    assert (plan.bandwidth_hz[~plan.participates] == 0).all()
     assert plan.bandwidth_hz.sum() <= problem.bandwidth_hz.sum() * (1 + 1e-9)
 
 
-def test_only_drop_slowest_leaves_clients_out(problem):
+def test_only_drop_slowest_leaves_clients_out_for_good(problem):
     left_out = {name: ~method.select(problem) for name, method in METHODS.items()}
     assert (left_out.pop("drop-slowest") == stragglers(problem)).all()
     assert stragglers(problem).any()
     assert not any(mask.any() for mask in left_out.values())
 
 
-def test_whoever_is_left_out_stays_out_under_any_method(problem):
-    without_first = np.array([False, True, True, True])
-    for method in METHODS.values():
-        assert (method.plan(problem, without_first).participates == without_first).all()
+def test_some_methods_leave_clients_out_of_a_round(problem):
+    out = {name for name, method in METHODS.items() if not chosen_by(method, problem).all()}
+    assert out == {"drop-slowest", "fedcs", "random-selection"}
+
+
+def chosen_by(method: Method, problem: Problem, **changes: object) -> np.ndarray:
+    situation = replace(Situation.of(problem, method.select(problem)), **changes)
+    return method.plan(situation).participates
+
+
+def test_random_selection_draws_anew_each_round_and_as_many_as_asked_for(problem):
+    method = METHODS["random-selection"]
+    draws = {tuple(chosen_by(method, problem, number=number)) for number in range(1, 30)}
+    assert len(draws) == 6  # all pairs of four
+    assert all(sum(draw) == 2 for draw in draws)
+    assert chosen_by(method, problem, count=3).sum() == 3
+    assert chosen_by(method, problem, count=9).all()
+
+
+def test_fedcs_takes_as_many_as_are_done_in_the_time_of_the_faster_half(problem):
+    plan = METHODS["fedcs"].plan(Situation.of(problem))
+    assert (plan.prune == np.where(plan.participates, problem.prune_min, 1)).all()
+    assert (plan.participates == ~stragglers(problem)).all()
+    same = replace(problem, snr_hz=np.full(4, 1e8), compute_s=np.full(4, 0.0), payload_bits=np.zeros(4))
+    same = replace(same, fixed_s=np.full(4, 5.0), fixed_bits=np.zeros(4))
+    assert METHODS["fedcs"].plan(Situation.of(same)).participates.all()  # nobody slows anybody
+
+
+def alike(problem: Problem, apart: np.ndarray) -> Situation:
+    """The third round, with distances between gradients known and no noise to speak of."""
+    known = Gradients(np.full(4, 0.1), np.full(4, 0.05), apart, 1.0)
+    return replace(Situation.of(problem), number=3, known=known)
+
+
+def test_joint_select_leaves_out_whom_others_stand_in_for(problem):
+    """The tiny scenario has two slow and two fast clients."""
+    method = METHODS["joint-select"]
+    slow = stragglers(problem)
+    everybody = method.plan(Situation.of(problem))
+    same = method.plan(alike(problem, np.zeros((4, 4))))
+    assert everybody.participates.all()
+    assert same.participates.sum() == 1
+    assert not (same.participates & slow).any()
+    assert same.total_s < everybody.total_s
+    groups = slow[:, None] != slow
+    pair = method.plan(alike(problem, np.where(groups, 8.0, 0.0))).participates
+    assert pair[slow].any()
+    assert pair[~slow].any()
+    far = np.full((4, 4), 8.0)
+    np.fill_diagonal(far, 0)
+    assert method.plan(alike(problem, far)).participates.all()
 
 
 def test_merging_full_clients_is_the_weighted_mean():

@@ -8,13 +8,13 @@ import pytest
 
 from airtune.errors import InfeasibleError
 from airtune.planning import SOLVERS, Problem, evaluate, plan
-from airtune.planning.drop_slowest import stragglers
+from airtune.planning.stragglers import stragglers
 
 
 def test_more_freedom_is_never_worse(hostile_problem: Callable[[int], Problem]) -> None:
     for seed in range(5):
         problem = hostile_problem(seed)
-        total = {name: plan(problem, name).total_s for name in SOLVERS if name != "drop-slowest"}
+        total = {name: plan(problem, name).total_s for name in SOLVERS}
         assert plan(problem).lower_bound_s <= min(total.values())
         allowed = 1 + 2e-6
         assert total["joint"] <= total["jcpba"] * allowed
@@ -79,23 +79,23 @@ def test_stragglers_are_beyond_the_largest_ratio(typical_problem: Callable[..., 
     assert not stragglers(typical_problem(1, 0)).any()
 
 
-def test_drop_slowest_counts_the_error_of_those_left_out(typical_problem: Callable[..., Problem]) -> None:
+def test_those_left_out_count_with_their_error(typical_problem: Callable[..., Problem]) -> None:
     problem = typical_problem(8, 1)
     out = stragglers(problem)
     assert 0 < out.sum() < 8
-    found = plan(problem, "drop-slowest")
+    found = plan(problem, "bandwidth-only", participates=~out)
     assert (found.participates == ~out).all()
     assert (found.bandwidth_hz[out] == 0).all()
     assert found.rounds == pytest.approx(20 / (1 - 0.8 * problem.weight[out].sum()))
-    harmless = plan(replace(problem, drop_error=np.zeros(8)), "drop-slowest")
+    harmless = plan(replace(problem, drop_error=np.zeros(8)), "bandwidth-only", participates=~out)
     assert harmless.rounds == 20
     assert harmless.round_s == found.round_s
 
 
 def test_leaving_out_too_much_names_a_client(typical_problem: Callable[..., Problem]) -> None:
-    problem = typical_problem(6, 0)
+    problem = replace(typical_problem(6, 0), drop_error=np.full(6, 50.0))
     with pytest.raises(InfeasibleError, match="without it"):
-        plan(replace(problem, drop_error=np.full(6, 50.0)), "drop-slowest")
+        plan(problem, "bandwidth-only", participates=~stragglers(problem))
 
 
 @pytest.mark.parametrize("method", SOLVERS)

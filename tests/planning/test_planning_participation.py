@@ -9,7 +9,7 @@ import pytest
 
 from airtune.errors import InfeasibleError
 from airtune.planning import Memory, Problem, participation, plan
-from airtune.planning.drop_slowest import stragglers
+from airtune.planning.stragglers import stragglers
 
 
 def total(problem: Problem, participates: np.ndarray, method: str = "joint") -> float:
@@ -68,7 +68,7 @@ def test_never_worse_than_less_freedom(
     found = participation.solve(problem)
     allowed = 1 + 1e-6
     assert found.total_s <= plan(problem).total_s * allowed
-    for method in ("joint", "drop-slowest"):
+    for method in ("joint", "bandwidth-only"):
         assert found.total_s <= total(problem, ~stragglers(problem), method) * allowed
     rng = np.random.default_rng(0)
     for _ in range(20):

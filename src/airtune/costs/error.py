@@ -19,14 +19,19 @@ out is missed = 1. Without anchors the bound says nothing: if nobody trains a pa
 alike the clients are. A path that leaves nothing out and gets nothing wrong needs none.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from airtune.costs.curves import GradientError, convex_envelope
 from airtune.planning import ErrorTable, Problem
-from airtune.planning.drop_slowest import full_round_s
+from airtune.planning.stragglers import full_round_s
+
+# A round's steps all lean to the same side, and away from it others unlearn what they knew.
+BIAS = 4.0
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -34,11 +39,51 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Gradients:
-    """What is known of the clients' gradients, each (K,): `unlike` is h_k; `noise` the variance of a round's
-    mean gradient over ‖G‖², so that a single one of S steps has S times as much, ν_k."""
+    """What is known of the clients' gradients.
+
+    Attributes:
+        unlike: (K,) h_k.
+        noise: (K,) the variance of a round's mean gradient over ‖G‖²; a single one of S steps has S times as
+            much, ν_k.
+        apart: (K, K) ‖g_j − g_k‖²/‖G‖²; not given, all differences from G are at right angles.
+        square: ‖G‖² itself; 0 before any is measured.
+    """
 
     unlike: Array
     noise: Array
+    apart: Array = field(default_factory=lambda: np.empty((0, 0)))
+    square: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.apart) != len(self.unlike):
+            apart = self.unlike[:, None] + self.unlike
+            np.fill_diagonal(apart, 0.0)
+            object.__setattr__(self, "apart", apart)
+
+    def to_fields(self) -> dict[str, Any]:
+        """As plain numbers and lists, as events keep them."""
+        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "Gradients":
+        """The other way."""
+        unlike, noise, apart = (np.array(fields[name], float) for name in ("unlike", "noise", "apart"))
+        return cls(unlike, noise, apart, float(fields["square"]))
+
+    def off(self, weight: Array, participates: Mask) -> float:
+        """The error of a round in which the participants (K,) alone train, beside their own errors.
+
+        Let a be their weights, which sum to 1, and b = a − w the change of weights. Then the mean gradient is
+        off by Σ b g, and as b sums to 0, ‖Σ b g‖² = −½ Σ_jk b_j b_k ‖g_j − g_k‖². It counts `BIAS` times. The
+        mean over fewer has more noise: of a step of Adam, which has length one, the noise has the share
+        ν/(1 + ν), so that it grows by Σ (a² − w²)·ν/(1 + ν).
+        """
+        alone = np.where(participates, weight, 0.0)
+        alone = alone / alone.sum()
+        change = alone - weight
+        bias = max(float(-0.5 * change @ self.apart @ change), 0.0)
+        noise = float(np.sum((alone**2 - weight**2) * self.noise / (1 + self.noise)))
+        return BIAS * bias + max(noise, 0.0)
 
 
 def anchors(problem: Problem, participates: Mask, least_weight: float) -> Mask:

@@ -55,7 +55,7 @@ def train(message: Message, context: Context) -> Message:
     )
     shape = assignment.reduction.shape(full)
     sketch = GradientSketch(trained_parameters(submodel), shape, full, scenario.seed)
-    trained = train_locally(submodel, batches, scenario.training.learning_rate, sketch)
+    trained = train_locally(submodel, batches, scenario.training.learning_rate, sketch, assignment.proximal)
     residual = _residual(context.state, full)
     matrices, lost = encode_update(
         read_adapter(submodel),

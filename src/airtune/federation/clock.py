@@ -10,7 +10,6 @@ from airtune.costs.round_time import ClientTime, clock_client, downlink_rates, u
 from airtune.costs.shapes import ModelShape
 from airtune.federation.gradients import unknown
 from airtune.federation.setting import Setting
-from airtune.methods import METHODS
 from airtune.planning import Plan
 from airtune.radio.channel import Channels
 
@@ -56,7 +55,7 @@ def clock_unplanned(setting: Setting, channels: Channels, work: Mapping[int, Wor
     The clients train as many steps as long as they did, with all rows that their memory holds; one that was
     left out trains typical ones.
     """
-    plan = setting.plan(channels, unknown(setting.scenario), METHODS["fedit"])
+    plan = setting.unplanned(channels, unknown(setting.scenario))
     path = setting.measured.path
     typical = [setting.measured.work] * setting.scenario.training.steps
     full = {}

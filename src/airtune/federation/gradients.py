@@ -24,6 +24,7 @@ LEAST = 0.05  # even data drawn alike is worth having: the mean over more client
 MOST = 1.0  # beyond it a client pulls against the fleet, and more of it would not help
 MOST_NOISE = 10.0
 MEMORY = 0.5  # weight of what was known before: one round's few steps are noisy
+FORGOTTEN = 0.05  # of what is known of a client, in a round without it
 
 
 def unknown(scenario: Scenario) -> Gradients:
@@ -38,10 +39,10 @@ def update(
     examples: Mapping[int, float],
     weight: npt.NDArray[np.float64],
 ) -> Gradients:
-    """What is known after a round. A client that was not measured keeps what it had.
+    """What is known after a round.
 
-    Nothing changes if nothing can be told: no client of several steps, no layer that all trained, or
-    gradients that are all noise.
+    The fleet moves on without those who were not there, so what is known of them fades. Nothing changes if
+    nothing can be told: no client of several steps, or no layer that all trained.
 
     Args:
         sketches: of the round's clients, as `GradientSketch` makes them.
@@ -55,23 +56,27 @@ def update(
     # (clients, layers, halves, buckets)
     each = np.array([[sketches[client][layer] for layer in layers] for client in clients], dtype=np.float64)
     mean = np.einsum("k,klhb->lhb", weight[clients] / weight[clients].sum(), each)
-    square = float(np.sum(mean[:, 0] * mean[:, 1]))
-    if not square > 0:
-        return before
-    apart = each - mean
-    unlike = np.sum(apart[:, :, 0] * apart[:, :, 1], axis=(1, 2)) / square
     # The halves differ by noise alone; their mean has a quarter of that difference's square.
-    noise = np.sum((each[:, :, 0] - each[:, :, 1]) ** 2, axis=(1, 2)) / 4 / square
+    noise = np.sum((each[:, :, 0] - each[:, :, 1]) ** 2, axis=(1, 2)) / 4
     noise *= np.array([examples[client] for client in clients])
-    return Gradients(
-        _blend(before.unlike, clients, np.clip(unlike, LEAST, MOST)),
-        _blend(before.noise, clients, np.clip(noise, LEAST, MOST_NOISE)),
-    )
+    # A gradient that is all noise has no length of its own.
+    square = max(float(np.sum(mean[:, 0] * mean[:, 1])), float(noise.mean()) / MOST_NOISE)
+    inner = np.einsum("jlb,klb->jk", each[:, :, 0], each[:, :, 1])
+    inner = 0.5 * (inner + inner.T)
+    apart = np.maximum(np.diag(inner)[:, None] + np.diag(inner) - 2 * inner, 0.0)
+    scale = before.square or square
+    old = before.apart * scale
+    kept = old + FORGOTTEN * np.maximum(2 * UNKNOWN * square - old, 0.0)
+    pairs = np.ix_(clients, clients)
+    kept[pairs] = MEMORY * old[pairs] + (1 - MEMORY) * apart
+    np.fill_diagonal(kept, 0.0)
+    scale = MEMORY * scale + (1 - MEMORY) * square
+    known = before.noise.copy()
+    known[clients] = MEMORY * known[clients] + (1 - MEMORY) * np.clip(noise / square, LEAST, MOST_NOISE)
+    return Gradients(_unlike(kept / scale, weight), known, kept / scale, scale)
 
 
-def _blend(
-    before: npt.NDArray[np.float64], clients: list[int], found: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    after = before.copy()
-    after[clients] = MEMORY * before[clients] + (1 - MEMORY) * found
-    return after
+def _unlike(apart: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(clients,) ‖g_k − G‖²/‖G‖² from the distances between all pairs."""
+    to_fleet = apart @ weight
+    return np.clip(to_fleet - 0.5 * weight @ to_fleet, LEAST, MOST)

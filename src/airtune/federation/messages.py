@@ -21,11 +21,15 @@ from airtune.pruning.path import MeanInputs, Reduction
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a client is asked to do in a round: train the sub-model `reduction` from `adapter` for `steps`."""
+    """What a client is asked to do in a round: train the sub-model `reduction` from `adapter` for `steps`.
+
+    `proximal` is the weight that holds it near `adapter`, 0 for none.
+    """
 
     round_number: int
     steps: int
     reduction: Reduction
+    proximal: float
     adapter: Adapter
 
     def to_content(self) -> RecordDict:
@@ -34,6 +38,7 @@ class Assignment:
         task: dict[str, Any] = {
             "round": self.round_number,
             "steps": self.steps,
+            "proximal": self.proximal,
             "first-trained": self.reduction.first_trained,
             "examples": self.reduction.examples,
         }
@@ -63,7 +68,11 @@ class Assignment:
             masks["neurons"], masks["groups"], int(task["first-trained"]), float(task["examples"]), mean
         )
         return Assignment(
-            int(task["round"]), int(task["steps"]), reduction, _arrays(content.array_records["adapter"])
+            int(task["round"]),
+            int(task["steps"]),
+            reduction,
+            float(task["proximal"]),
+            _arrays(content.array_records["adapter"]),
         )
 
 

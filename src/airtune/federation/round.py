@@ -93,7 +93,7 @@ def play_round(
         InfeasibleError: this round's channels allow no plan.
     """
     channels = draw_channels(setting.scenario, round_number)
-    plan = setting.plan(channels, known, pace=pace)
+    plan = setting.method.plan(setting.situation(channels, known, round_number, pace))
     members, path = setting.scenario.members(), setting.measured.path
     reductions = {
         client: path.reduction(float(plan.prune[client]))
@@ -103,7 +103,11 @@ def play_round(
     steps = steps_within(setting.scenario, setting.curves, plan)
     contents = {
         client: Assignment(
-            round_number, int(steps[client]), reduction, slice_sent(adapter, path.full, reduction)
+            round_number,
+            int(steps[client]),
+            reduction,
+            setting.method.proximal,
+            slice_sent(adapter, path.full, reduction),
         ).to_content()
         for client, reduction in reductions.items()
     }

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
@@ -53,7 +52,7 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
     state = folder.resume()
     if state is None:
         # What is wrong with clients, cells or data shows here, before anything is kept.
-        setting.plan(draw_channels(scenario, 1), unknown(scenario))
+        setting.method.plan(setting.situation(draw_channels(scenario, 1), unknown(scenario)))
         client_examples(scenario)
         adapter = initial_adapter(setting.measured.path.full, scenario.seed)
         loss, _ = judge.losses(adapter)
@@ -66,7 +65,7 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
     nodes = nodes_by_client(grid, ids)
     known = unknown(scenario)
     if "gradients" in state.event:
-        known = Gradients(*(np.array(state.event["gradients"][part]) for part in ("unlike", "noise")))
+        known = Gradients.from_fields(state.event["gradients"])
     pace = Pace(**state.event.get("pace", {}))
     for round_number in range(state.round_number + 1, scenario.rounds + 1):
 
@@ -84,7 +83,7 @@ def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Obse
             "clock_s": clock_s,
             "loss": loss,
             "group_loss": group_loss,
-            "gradients": {"unlike": known.unlike.tolist(), "noise": known.noise.tolist()},
+            "gradients": known.to_fields(),
             "pace": asdict(pace),
             "elapsed_s": time.perf_counter() - started,
         }

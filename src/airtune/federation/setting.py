@@ -1,6 +1,6 @@
 """What stays the same for a whole run: scenario, reduction path, curves, method, and who takes part."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ from airtune.costs.curves import PathCurves
 from airtune.costs.error import Gradients
 from airtune.costs.round_time import build_problem
 from airtune.federation.gradients import unknown
-from airtune.methods import METHODS, Method
+from airtune.methods import METHODS, Method, Situation
 from airtune.planning import Pace, Plan, Problem
 from airtune.pruning.measured import MeasuredPath
 from airtune.radio.channel import Channels, draw_channels
@@ -26,27 +26,27 @@ class Setting:
     method: Method
     participates: npt.NDArray[np.bool_]
 
-    def plan(
-        self,
-        channels: Channels,
-        known: Gradients,
-        method: Method | None = None,
-        gap: float = 1e-6,
-        pace: Pace = Pace(),
-    ) -> Plan:
-        """This run's plan for one round, or that of another `method` with everybody in it.
+    def situation(
+        self, channels: Channels, known: Gradients, number: int = 1, pace: Pace = Pace()
+    ) -> Situation:
+        """What this run's method sees of a round.
 
         Args:
             known: of the clients' gradients, as the rounds before have measured them.
             pace: of the rounds before, as they were planned.
         """
-        participates = self.participates if method is None else np.ones_like(self.participates)
-        problem = self.problem(channels, known, participates)
-        return (method or self.method).plan(problem, participates, gap, pace)
 
-    def problem(self, channels: Channels, known: Gradients, participates: npt.NDArray[np.bool_]) -> Problem:
-        """The numbers of one round in which the clients of `participates` (clients,) take part."""
-        return build_problem(self.scenario, self.curves, channels, participates, known)
+        def problem(participates: npt.NDArray[np.bool_]) -> Problem:
+            return build_problem(self.scenario, self.curves, channels, participates, known)
+
+        return Situation(
+            problem, self.participates, number, self.scenario.seed, pace, known, self.scenario.selected
+        )
+
+    def unplanned(self, channels: Channels, known: Gradients) -> Plan:
+        """FedIT's plan for one round, with everybody in it."""
+        everybody = np.ones_like(self.participates)
+        return METHODS["fedit"].plan(replace(self.situation(channels, known), allowed=everybody))
 
 
 def make_setting(scenario: Scenario, measured: MeasuredPath) -> Setting:

@@ -21,15 +21,22 @@ class Trained:
 
 
 def train(
-    submodel: nn.Module, batches: Iterable[Batch], learning_rate: float, sketch: GradientSketch | None = None
+    submodel: nn.Module,
+    batches: Iterable[Batch],
+    learning_rate: float,
+    sketch: GradientSketch | None = None,
+    proximal: float = 0.0,
 ) -> Trained:
     """Train the adapters in place, one AdamW step a batch. The optimiser starts afresh every round.
 
     Args:
         sketch: takes in the gradients of every step.
+        proximal: μ of ½·μ·‖θ − θ_t‖² in the loss, θ_t being where training begins (FedProx); the loss that
+            is reported is without it.
     """
     parameters = [parameter for parameter in submodel.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
+    start = [parameter.detach().clone() for parameter in parameters] if proximal else []
     total, count, work = 0.0, 0, []
     for batch in batches:
         losses, _ = answer_losses(submodel, batch)
@@ -37,6 +44,9 @@ def train(
         losses.mean().backward()
         if sketch is not None:
             sketch.add()
+        for parameter, origin in zip(parameters, start, strict=False):  # no origins without the term
+            assert parameter.grad is not None
+            parameter.grad.add_(parameter.detach() - origin, alpha=proximal)
         optimiser.step()
         total += float(losses.detach().sum())
         count += len(losses)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.errors import InfeasibleError
-from airtune.planning import bandwidth_only, drop_slowest, fedit, jcpba, joint, online, pruning_only
+from airtune.planning import bandwidth_only, fedit, jcpba, joint, online, pruning_only, uniform
 from airtune.planning.error_budget import shortest_round
 from airtune.planning.online import Pace
 from airtune.planning.part import solve_part
@@ -37,8 +37,8 @@ SOLVERS: dict[str, Callable[[Problem], Plan]] = {
     "jcpba": jcpba.solve,
     "pruning-only": pruning_only.solve,
     "bandwidth-only": bandwidth_only.solve,
+    "uniform": uniform.solve,
     "fedit": fedit.solve,
-    "drop-slowest": drop_slowest.solve,
 }
 
 
@@ -55,8 +55,7 @@ def plan(
     Args:
         method: a key of `SOLVERS`.
         gap: relative gap at which `joint` and `joint-online` stop, 1e-9 at least; other methods have none.
-        participates: (K,) False for clients to leave out, under any method; by default only
-            `drop-slowest` leaves clients out.
+        participates: (K,) False for clients to leave out; they count with their `drop_error`.
         pace: of the rounds before, from which `joint-online` learns; other methods look at no other round.
         error_budget: then `joint` makes the round as short as it can be with Σ w·e(ρ) of at most so much, and
             certifies `round_lower_bound_s` instead of `lower_bound_s`.
@@ -87,8 +86,6 @@ def plan(
         if participates is None:
             chosen = solver(problem)
         else:
-            # A mask that is given replaces the choice that drop-slowest would make itself.
-            solver = bandwidth_only.solve if method == "drop-slowest" else solver
             chosen = solve_part(problem, method, solver, np.asarray(participates, bool))
     if not np.isfinite(chosen.total_s):
         k = int(np.argmax(problem.weight * problem.error_at(chosen.prune)))

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from airtune.errors import InfeasibleError
 from airtune.planning import Plan, Problem, plan
-from airtune.planning.drop_slowest import stragglers
 from airtune.planning.relaxation import IN, OUT, UNDECIDED, Choices, States
+from airtune.planning.stragglers import stragglers
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -78,6 +78,8 @@ class KnownGradients(TypedDict):
 
     unlike: list[Amount]
     noise: list[Amount]
+    apart: list[list[Amount]]
+    square: Amount
 
 
 @_checked

@@ -1,11 +1,8 @@
-"""`drop-slowest`: leave the stragglers out, let the others train in full with the best bandwidth."""
+"""Stragglers: the clients far slower than the others, unpruned."""
 
 import numpy as np
 import numpy.typing as npt
 
-from airtune.planning import bandwidth_only
-from airtune.planning.part import solve_part
-from airtune.planning.plan import Plan
 from airtune.planning.problem import Problem
 from airtune.radio.rate import rate
 
@@ -19,7 +16,7 @@ def full_round_s(problem: Problem) -> npt.NDArray[np.float64]:
 
 
 def stragglers(problem: Problem) -> npt.NDArray[np.bool_]:
-    """(K,) True for the clients left out.
+    """(K,) True for the stragglers.
 
     Clients are ordered by the time of their unpruned round on equal bandwidth within the cell; the cut is
     at the largest ratio between neighbours. At least one client stays; a single client always does, and
@@ -32,8 +29,3 @@ def stragglers(problem: Problem) -> npt.NDArray[np.bool_]:
     if len(ratio) and ratio.max() > 1:
         found[order[int(np.argmax(ratio)) + 1 :]] = True
     return found
-
-
-def solve(problem: Problem) -> Plan:
-    """`bandwidth-only` over the clients that are no stragglers; the others count with their `drop_error`."""
-    return solve_part(problem, "drop-slowest", bandwidth_only.solve, ~stragglers(problem))

@@ -1,0 +1,5 @@
+"""`joint`: pruning rates and bandwidth of everybody, chosen together, with a proof of optimality."""
+
+from airtune.methods.method import Method, planned_by
+
+METHOD = Method("joint", planned_by("joint"))

@@ -1,0 +1,94 @@
+"""What a method is: who takes part, how a round is planned, how clients train and how updates are merged."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune import planning
+from airtune.costs.error import Gradients
+from airtune.costs.shapes import ModelShape
+from airtune.planning import Pace, Plan, Problem
+from airtune.pruning.adapters import Adapter, average_over_holders
+from airtune.pruning.path import Reduction
+
+Mask = npt.NDArray[np.bool_]
+Updates = Iterable[tuple[float, Reduction, Mapping[str, npt.NDArray[np.float32]]]]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a method sees of a round before it is played.
+
+    Attributes:
+        problem: the round's numbers if the clients of a mask (K,) take part: they share the downlink.
+        allowed: (K,) False for those left out for good.
+        number: of the round, from 1.
+        seed: the run's.
+        pace: of the rounds before, as they were planned.
+        known: of the clients' gradients; None where nobody measures any.
+        count: how many clients a method that draws them is to draw; None for its own choice.
+        gap: relative gap at which certified planners stop.
+    """
+
+    problem: Callable[[Mask], Problem]
+    allowed: Mask
+    number: int = 1
+    seed: int = 0
+    pace: Pace = field(default_factory=Pace)
+    known: Gradients | None = None
+    count: int | None = None
+    gap: float = 1e-6
+
+    @classmethod
+    def of(cls, problem: Problem, allowed: Mask | None = None, gap: float = 1e-6) -> "Situation":
+        """A single round of given numbers, whoever takes part."""
+        everybody = np.ones(len(problem.ids), dtype=bool)
+        return cls(lambda _: problem, everybody if allowed is None else allowed, gap=gap)
+
+
+Rule = Callable[[Situation], Plan]
+
+
+def everyone(problem: Problem) -> Mask:
+    """All clients take part."""
+    return np.ones(len(problem.weight), dtype=bool)
+
+
+def planned_by(solver: str) -> Rule:
+    """The rule that plans a round of everybody allowed with a solver of `airtune.planning`."""
+
+    def rule(situation: Situation) -> Plan:
+        allowed = situation.allowed
+        return planning.plan(situation.problem(allowed), solver, situation.gap, allowed, situation.pace)
+
+    return rule
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to fine-tune.
+
+    Attributes:
+        rule: plans a round.
+        select: sees the mean channels once, before the first round: who takes part at all.
+        aggregate: merges updates into the adapter.
+        proximal: weight μ of ½·μ·‖θ − θ_t‖² in every client's loss (FedProx); 0 for none.
+        baseline: neither plans pruning and bandwidth jointly nor prunes.
+    """
+
+    name: str
+    rule: Rule
+    select: Callable[[Problem], Mask] = everyone
+    aggregate: Callable[[Adapter, ModelShape, Updates], Adapter] = average_over_holders
+    proximal: float = 0.0
+    baseline: bool = False
+
+    def plan(self, situation: Situation) -> Plan:
+        """The plan for one round.
+
+        Raises:
+            InfeasibleError: no plan exists; names the client that binds.
+        """
+        return replace(self.rule(situation), method=self.name)
