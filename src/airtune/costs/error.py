@@ -45,7 +45,7 @@ class Gradients:
         unlike: (K,) h_k.
         noise: (K,) the variance of a round's mean gradient over ‖G‖²; a single one of S steps has S times as
             much, ν_k.
-        apart: (K, K) ‖g_j − g_k‖²/‖G‖²; not given, all differences from G are at right angles.
+        apart: (K, K) ‖g_j − g_k‖²/‖G‖²; 0 where two clients have never been compared.
         square: ‖G‖² itself; 0 before any is measured.
     """
 
@@ -56,9 +56,7 @@ class Gradients:
 
     def __post_init__(self) -> None:
         if len(self.apart) != len(self.unlike):
-            apart = self.unlike[:, None] + self.unlike
-            np.fill_diagonal(apart, 0.0)
-            object.__setattr__(self, "apart", apart)
+            object.__setattr__(self, "apart", np.zeros((len(self.unlike),) * 2))
 
     def to_fields(self) -> dict[str, Any]:
         """As plain numbers and lists, as events keep them."""

@@ -42,7 +42,8 @@ def update(
     """What is known after a round.
 
     The fleet moves on without those who were not there, so what is known of them fades. Nothing changes if
-    nothing can be told: no client of several steps, or no layer that all trained.
+    nothing can be told: no client of several steps, or no layer that all trained. Of two clients that have not
+    been in a round together nothing is known, and their distance is 0.
 
     Args:
         sketches: of the round's clients, as `GradientSketch` makes them.
@@ -63,17 +64,21 @@ def update(
     square = max(float(np.sum(mean[:, 0] * mean[:, 1])), float(noise.mean()) / MOST_NOISE)
     inner = np.einsum("jlb,klb->jk", each[:, :, 0], each[:, :, 1])
     inner = 0.5 * (inner + inner.T)
-    apart = np.maximum(np.diag(inner)[:, None] + np.diag(inner) - 2 * inner, 0.0)
+    apart = np.maximum(np.diag(inner)[:, None] + np.diag(inner) - 2 * inner, LEAST * square)
     scale = before.square or square
     old = before.apart * scale
-    kept = old + FORGOTTEN * np.maximum(2 * UNKNOWN * square - old, 0.0)
+    seen = old > 0
+    kept = np.where(seen, old + FORGOTTEN * np.maximum(2 * UNKNOWN * square - old, 0.0), 0.0)
     pairs = np.ix_(clients, clients)
-    kept[pairs] = MEMORY * old[pairs] + (1 - MEMORY) * apart
+    kept[pairs] = np.where(seen[pairs], MEMORY * old[pairs] + (1 - MEMORY) * apart, apart)
     np.fill_diagonal(kept, 0.0)
     scale = MEMORY * scale + (1 - MEMORY) * square
     known = before.noise.copy()
     known[clients] = MEMORY * known[clients] + (1 - MEMORY) * np.clip(noise / square, LEAST, MOST_NOISE)
-    return Gradients(_unlike(kept / scale, weight), known, kept / scale, scale)
+    unlike = before.unlike.copy()
+    measured = kept.any(axis=1)
+    unlike[measured] = _unlike(kept / scale, weight)[measured]
+    return Gradients(unlike, known, kept / scale, scale)
 
 
 def _unlike(apart: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -6,8 +6,8 @@ left of the band and of the downlink serves fewer. Of all subsets those are trie
 after the other leads to, always the one without whom N·T is least; the gap that is certified is that of the
 plan for those chosen. What is known of the absent fades, so they come back.
 
-The first two rounds have everybody: nothing is known before the first, and in that all learn the same, the
-form of an answer, whatever data they hold.
+In the first round all learn the same, the form of an answer, whatever data they hold: few will do. The second
+has everybody, so that everybody has been compared before anybody is left out for what is known.
 """
 
 from dataclasses import replace
@@ -20,13 +20,13 @@ from airtune.methods.method import Mask, Method, Situation, planned_by
 from airtune.planning import Plan
 from airtune.planning.stragglers import full_round_s
 
-EVERYBODY = 2  # rounds
+EVERYBODY = 2  # the round in which all are compared
 TRIED = 8  # at a time: those whose round would take longest
 
 
 def rule(situation: Situation) -> Plan:
     """The plan of the best subset found."""
-    if situation.number <= EVERYBODY or situation.known is None:
+    if situation.number == EVERYBODY or situation.known is None:
         return planned_by("joint")(situation)
     chosen = best = situation.allowed
     least = _total(situation, chosen)
