@@ -42,8 +42,8 @@ def update(
     """What is known after a round.
 
     The fleet moves on without those who were not there, so what is known of them fades. Nothing changes if
-    nothing can be told: no client of several steps, or no layer that all trained. Of two clients that have not
-    been in a round together nothing is known, and their distance is 0.
+    nothing can be told: no client of several steps, or no layer that all trained. Of two clients that have
+    not been in a round together nothing is known, and their distance is 0.
 
     Args:
         sketches: of the round's clients, as `GradientSketch` makes them.
