@@ -112,17 +112,27 @@ def build_submodel(base: nn.Module, full: ModelShape, reduction: Reduction, lora
 def load_adapter(submodel: nn.Module, adapter: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Give a sub-model's adapters their values, in float32 whatever the base's dtype."""
     device = submodel.lm_head.weight.device
-    for name, module in _adapter_modules(submodel).items():
-        values = torch.tensor(adapter[name], device=device)
+    modules = _adapter_modules(submodel)
+    # One transfer: to a GPU each of them takes as long as a good part of a training step.
+    whole = torch.from_numpy(np.concatenate([adapter[name].ravel() for name in modules])).to(device)
+    parts = whole.split([adapter[name].size for name in modules])
+    for (name, module), part in zip(modules.items(), parts, strict=True):
+        values = part.reshape(adapter[name].shape).clone()
         module.weight = nn.Parameter(values, requires_grad=module.weight.requires_grad)
 
 
 def read_adapter(submodel: nn.Module, trained_only: bool = True) -> Adapter:
     """The values of a sub-model's adapters, by default only of those it trains."""
-    return {
-        name: module.weight.detach().float().cpu().numpy().copy()
+    chosen = {
+        name: module.weight.detach().float()
         for name, module in _adapter_modules(submodel).items()
         if module.weight.requires_grad or not trained_only
+    }
+    whole = torch.cat([values.flatten() for values in chosen.values()]).cpu().numpy()
+    parts = np.split(whole, np.cumsum([values.numel() for values in chosen.values()])[:-1])
+    return {
+        name: part.reshape(tuple(values.shape)).copy()
+        for (name, values), part in zip(chosen.items(), parts, strict=True)
     }
 
 
