@@ -35,7 +35,7 @@ RATES = (0.3, 0.6, 0.9)
 def measure(model: str, variant: str, reduction: str, prune: float) -> dict[str, float]:
     """One training of STEPS steps; runs in a process of its own."""
     from airtune.learning.evaluation import evaluate
-    from airtune.learning.models import load_base
+    from airtune.learning.models import base_path, load_base
     from airtune.learning.tasks import load_task
     from airtune.learning.tokens import batches, encode
     from airtune.pruning.adapters import initial_adapter
@@ -52,7 +52,7 @@ def measure(model: str, variant: str, reduction: str, prune: float) -> dict[str,
     adapter = initial_adapter(full, 0)
     if variant in TRAINERS:
         given = [padded(batch, LONGEST, pad) for batch in chosen] if variant == TRAINERS[0] else chosen
-        trained, seconds = train_with_trainer(base.path, variant == "trainer-bf16", adapter, given)
+        trained, seconds = train_with_trainer(base_path(model), variant == "trainer-bf16", adapter, given)
         share = 1.0
     else:
         trained, seconds, share = train_with_airtune(base.model, full, adapter, chosen, reduction, prune)

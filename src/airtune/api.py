@@ -68,13 +68,20 @@ def first_round(problem: Problem | Scenario, method: str, gap: float = 1e-6) -> 
 
 
 def run(
-    scenario: Scenario, directory: str | Path, resume: bool = False, observer: Observer | None = None
+    scenario: Scenario,
+    directory: str | Path,
+    resume: bool = False,
+    observer: Observer | None = None,
+    learnt: str | Path | None = None,
+    budget_s: float | None = None,
 ) -> Path:
     """Fine-tune: rounds of planning, local training and merging, with all results in `directory`.
 
     Args:
         directory: an empty or new folder, or with `resume` one that a killed run of this scenario left.
         observer: told how it goes on.
+        learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again.
+        budget_s: simulated seconds; the round in which the clock passes them is the last.
 
     Returns:
         The folder.
@@ -84,6 +91,8 @@ def run(
         InfeasibleError: a round allows no plan.
     """
     from airtune.federation.in_process import run_in_process
+    from airtune.federation.server_app import RunOptions
 
-    run_in_process(scenario, Path(directory), resume, observer or Observer())
+    options = RunOptions(None if learnt is None else Path(learnt), budget_s)
+    run_in_process(scenario, Path(directory), resume, observer or Observer(), options)
     return Path(directory)

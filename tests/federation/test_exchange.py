@@ -1,6 +1,7 @@
 """A round over grids that behave badly: replies out of order, wrong, or missing."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from flwr.clientapp import ClientApp
 from airtune import AirtuneError
 from airtune.costs.count import Workload
 from airtune.costs.error import Gradients
+from airtune.federation.exchange import nodes_by_client
 from airtune.federation.grid import InProcessGrid
+from airtune.federation.learn import train_and_merge
 from airtune.federation.messages import Assignment, Update
-from airtune.federation.round import nodes_by_client, play_round
+from airtune.federation.round import clocked, plan_round
 from airtune.federation.setting import Setting, make_setting
-from airtune.planning import Pace
+from airtune.planning import Pace, Plan
 from airtune.pruning.adapters import Adapter, initial_adapter, slice_adapter
 from airtune.pruning.measured import measured_path
 from airtune.randomness import generator
@@ -83,23 +86,30 @@ class ShuffledGrid(InProcessGrid):
         return InProcessGrid.pull_messages(self, self.push_messages(messages))
 
 
-def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | None = None):
+@dataclass
+class Played:
+    plan: Plan
+    adapter: Adapter
+    facts: dict
+
+
+def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | None = None) -> Played:
     nodes = nodes_by_client(grid, IDS)
-    return play_round(
+    planned = plan_round(setting, Gradients(np.ones(len(IDS)), np.ones(len(IDS))), Pace(), 1)
+    merged, training = train_and_merge(
         grid,
         nodes,
         setting,
         adapter,
-        Gradients(np.ones(len(IDS)), np.ones(len(IDS))),
-        Pace(),
-        1,
+        planned.assignments,
         lambda client, loss: told.append(client) if told is not None else None,
     )
+    return Played(planned.plan, merged, clocked(setting, planned, training))
 
 
 @pytest.mark.parametrize("order", [(4, 3, 2, 1), (2, 4, 1, 3)])
 def test_the_order_of_replies_does_not_matter(order, setting, adapter, monkeypatch):
-    monkeypatch.setattr("airtune.federation.round.POLL_S", 0.0)
+    monkeypatch.setattr("airtune.federation.exchange.POLL_S", 0.0)
     straight = play(InProcessGrid(fake_app(setting), 4, {}), setting, adapter)
     grid = ShuffledGrid(fake_app(setting), 4, {})
     grid.order, grid.handed = order, []

@@ -1,6 +1,7 @@
 """Runs with every payload, to the end: what is sent is counted, what is learnt is nearly the same."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from airtune import AirtuneError, Scenario, run
 from airtune.costs.count import download_bytes, upload_bytes
 from airtune.costs.error import Gradients
 from airtune.federation.client_app import app as client_app
+from airtune.federation.exchange import nodes_by_client
 from airtune.federation.grid import InProcessGrid
-from airtune.federation.round import nodes_by_client, play_round
-from airtune.federation.setting import make_setting
+from airtune.federation.learn import train_and_merge
+from airtune.federation.messages import Assignment
+from airtune.federation.round import plan_round
+from airtune.federation.setting import Setting, make_setting
 from airtune.planning import Pace
 from airtune.pruning.adapters import initial_adapter
 from airtune.pruning.measured import measured_path
@@ -85,6 +89,10 @@ def with_number(content: RecordDict, number: bytes) -> None:
     record[name] = Array(array)
 
 
+def first_assignments(setting: Setting) -> Mapping[int, Assignment]:
+    return plan_round(setting, NOTHING_KNOWN, Pace(), 1).assignments
+
+
 def test_a_wrong_payload_is_blamed_on_its_client(tiny):
     scenario = changed(tiny, payload={"format": "int4"})
     setting = make_setting(scenario, measured_path(scenario))
@@ -100,7 +108,7 @@ def test_a_wrong_payload_is_blamed_on_its_client(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = r"^round 1: client slow-0: an update whose matrix model\S+ has a scale that is negative or not"
     with pytest.raises(AirtuneError, match=expected):
-        play_round(grid, nodes, setting, adapter, NOTHING_KNOWN, Pace(), 1, lambda client, loss: None)
+        train_and_merge(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)
 
 
 def test_a_client_that_sends_another_format_is_refused(tiny):
@@ -111,4 +119,4 @@ def test_a_client_that_sends_another_format_is_refused(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = "^round 1: client slow-0: an update without a matrix .* in uint8"
     with pytest.raises(AirtuneError, match=expected):
-        play_round(grid, nodes, setting, adapter, NOTHING_KNOWN, Pace(), 1, lambda client, loss: None)
+        train_and_merge(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)

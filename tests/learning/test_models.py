@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from airtune.errors import InputError
-from airtune.learning.models import load_base, native_bfloat16, prepare
+from airtune.learning.models import base_path, load_base, native_bfloat16, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,8 @@ def test_tiny_is_the_same_everywhere_and_leaves_global_randomness_alone(tmp_path
         monkeypatch.setenv("AIRTUNE_CACHE", str(tmp_path / str(seed)))
         torch.manual_seed(seed)
         before = torch.random.get_rng_state()
-        weights.append((Path(load_base("tiny").path) / "model.safetensors").read_bytes())
+        load_base("tiny")
+        weights.append((Path(base_path("tiny")) / "model.safetensors").read_bytes())
         load_base.cache_clear()
         assert torch.equal(before, torch.random.get_rng_state())
     assert weights[0] == weights[1]
@@ -61,8 +62,8 @@ def test_tiny_is_the_same_everywhere_and_leaves_global_randomness_alone(tmp_path
 def test_the_path_loads_the_same_model_again():
     base = load_base("tiny")
     again, tokenizer = (
-        AutoModelForCausalLM.from_pretrained(base.path),
-        AutoTokenizer.from_pretrained(base.path),
+        AutoModelForCausalLM.from_pretrained(base_path("tiny")),
+        AutoTokenizer.from_pretrained(base_path("tiny")),
     )
     ids = torch.tensor([tokenizer("Question: 2 + 2?").input_ids])
     torch.testing.assert_close(again(ids).logits, base.model(ids.to(base.model.device)).logits.cpu())

@@ -22,7 +22,8 @@ CLIENTS = "clients/"  # begins the names of the arrays that clients keep
 class Checkpoint:
     """The state after `round_number` rounds: the adapter, the simulated clock in s, and the round's event.
 
-    `clients` are the arrays that clients in this process keep between rounds, by name; else it is empty.
+    `key` names what has been learnt (`learnt_rounds`). `clients` are the arrays that clients in this process
+    keep between rounds, by name; else it is empty.
 
     The event is appended to the events file only after the checkpoint is safe; whoever resumes makes sure
     that it is there.
@@ -30,13 +31,14 @@ class Checkpoint:
 
     round_number: int
     clock_s: float
+    key: str
     adapter: Adapter
     clients: Mapping[str, npt.NDArray[Any]]
     event: dict[str, Any]
 
     def save(self, directory: Path) -> None:
         """Replace the directory's checkpoint; killed at any moment, the old one or the new one is there."""
-        state = {"round": self.round_number, "clock_s": self.clock_s, "event": self.event}
+        state = {"round": self.round_number, "clock_s": self.clock_s, "key": self.key, "event": self.event}
         temporary = directory / f"{FILE}.new"
         arrays = self.adapter | {CLIENTS + name: array for name, array in self.clients.items()}
         save_file(arrays, temporary, metadata={"airtune": json.dumps(state)})
@@ -51,14 +53,18 @@ class Checkpoint:
         try:
             with safetensors.safe_open(file, "numpy") as opened:
                 state = json.loads(opened.metadata()["airtune"])
-            arrays = load_file(file)
-            clients = {name: arrays.pop(name) for name in list(arrays) if name.startswith(CLIENTS)}
+            clock_s, key = float(state["clock_s"]), str(state["key"])
             return Checkpoint(
-                int(state["round"]),
-                float(state["clock_s"]),
-                arrays,
-                {name.removeprefix(CLIENTS): array for name, array in clients.items()},
-                dict(state["event"]),
+                int(state["round"]), clock_s, key, *parted(load_file(file)), dict(state["event"])
             )
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(file, "", words(type(error).__name__), "a checkpoint of airtune") from error
+
+
+def parted(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[Adapter, dict[str, npt.NDArray[Any]]]:
+    """The adapter and what clients keep, out of the arrays of one file."""
+    adapter = {name: array for name, array in arrays.items() if not name.startswith(CLIENTS)}
+    clients = {
+        name.removeprefix(CLIENTS): array for name, array in arrays.items() if name.startswith(CLIENTS)
+    }
+    return adapter, clients

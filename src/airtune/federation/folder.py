@@ -13,7 +13,7 @@ from airtune.federation.checkpoint import FILE as CHECKPOINT
 from airtune.federation.checkpoint import Checkpoint
 from airtune.files import write_whole
 from airtune.learning.model_folder import save_model
-from airtune.learning.models import BaseModel
+from airtune.learning.models import base_path, load_base
 from airtune.learning.peft_format import save_adapter
 from airtune.planning import Plan
 from airtune.pruning.adapters import Adapter
@@ -21,7 +21,7 @@ from airtune.pruning.measured import MeasuredPath, kept, measured_path
 from airtune.results.events import EVENTS_FILE, append_events, read_events, summarise
 from airtune.results.events import start_event as first_start_event
 from airtune.results.report import write_report
-from airtune.scenario import Lora, Scenario
+from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario, load_scenario
 
 SCENARIO, PATH, PLANS, SUMMARY = "scenario.yaml", "path.npz", "plans", "summary.json"
@@ -76,6 +76,12 @@ class RunFolder:
         with contextlib.suppress(OSError):  # somebody else's files may lie there
             self.directory.rmdir()
 
+    def restart(self) -> None:
+        """Take the rounds of an unfinished run back: it begins again."""
+        for name in (CHECKPOINT, EVENTS_FILE):
+            (self.directory / name).unlink(missing_ok=True)
+        shutil.rmtree(self.directory / PLANS, ignore_errors=True)
+
     def lock(self) -> IO[str]:
         """Keep others out while the returned file is open. Raises AirtuneError if somebody runs here."""
         try:
@@ -123,18 +129,13 @@ class RunFolder:
         (self.directory / PLANS).mkdir(exist_ok=True)
         write_whole(self.directory / PLANS / f"round-{round_number:03d}.json", plan.to_json())
 
-    def finish(self, adapter: Adapter, full: ModelShape, lora: Lora, base: BaseModel) -> None:
-        """Write adapter or model, end event, report and, as the sign that all is there, the summary."""
-        learnt = self.directory / (MODEL if lora.rank == "full" else ADAPTER)
-        new = learnt.with_suffix(".new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        if lora.rank == "full":
-            save_model(new, adapter, base)
-        else:
-            save_adapter(new, adapter, full, lora, base.path)
-        shutil.rmtree(learnt, ignore_errors=True)
-        new.rename(learnt)
+    def finish(self, adapter: Adapter, full: ModelShape, scenario: Scenario) -> None:
+        """Write adapter or model, end event, report and, as the sign that all is there, the summary.
+
+        An adapter that is empty, as of a run clocked from facts alone, is not written.
+        """
+        if adapter:
+            self._write_learnt(adapter, full, scenario)
         events = self.directory / EVENTS_FILE
         written = read_events(events)
         summary = summarise(written)
@@ -142,3 +143,16 @@ class RunFolder:
             append_events(events, [{"event": "end", **summary}])
         write_report(self.directory)
         write_whole(self.directory / SUMMARY, json.dumps(summary, indent=1) + "\n")
+
+    def _write_learnt(self, adapter: Adapter, full: ModelShape, scenario: Scenario) -> None:
+        model, lora = scenario.model, scenario.lora
+        learnt = self.directory / (MODEL if lora.rank == "full" else ADAPTER)
+        new = learnt.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        if lora.rank == "full":
+            save_model(new, adapter, load_base(model.name, model.dtype))
+        else:
+            save_adapter(new, adapter, full, lora, base_path(model.name))
+        shutil.rmtree(learnt, ignore_errors=True)
+        new.rename(learnt)

@@ -8,13 +8,15 @@ from airtune.errors import AirtuneError
 from airtune.federation.client_app import app as client_app
 from airtune.federation.folder import RunFolder
 from airtune.federation.grid import RUN_ID, InProcessGrid
-from airtune.federation.server_app import server_app
+from airtune.federation.server_app import RunOptions, server_app
 from airtune.observer import Observer
 from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario
 
 
-def run_in_process(scenario: Scenario, directory: Path, resume: bool, observer: Observer) -> None:
+def run_in_process(
+    scenario: Scenario, directory: Path, resume: bool, observer: Observer, options: RunOptions = RunOptions()
+) -> None:
     """Run a scenario to its end, beginning in an empty `directory` or going on with the run in it.
 
     Raises:
@@ -33,7 +35,7 @@ def run_in_process(scenario: Scenario, directory: Path, resume: bool, observer: 
         grid = InProcessGrid(client_app, len(scenario.members()), config)
         context = Context(RUN_ID, node_id=0, node_config={}, state=RecordDict(), run_config=config)
         try:
-            server_app(observer)(grid, context)
+            server_app(observer, options)(grid, context)
         except AirtuneError:
             folder.forget()
             raise

@@ -15,7 +15,7 @@ class Judge:
     """Holds the full model and the tokenised test set, so that every round costs forward passes only."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.base = base = load_base(scenario.model.name, scenario.model.dtype)
+        base = load_base(scenario.model.name, scenario.model.dtype)
         full = model_shape(base.model, scenario.lora)
         self._model = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
         self._pad_id = base.tokenizer.pad_token_id

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,12 @@ from airtune.costs.error import Gradients
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.folder import RunFolder
 from airtune.federation.gradients import unknown
-from airtune.federation.grid import InProcessGrid
-from airtune.federation.judge import Judge
-from airtune.federation.round import nodes_by_client, play_round
+from airtune.federation.learn import Learner, StateGoneError
+from airtune.federation.learnt_rounds import LearntRounds
+from airtune.federation.round import clocked, known_after, plan_round
 from airtune.federation.setting import Setting, make_setting
-from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
 from airtune.planning import Pace
-from airtune.pruning.adapters import initial_adapter
 from airtune.radio.channel import draw_channels
 from airtune.results.events import SCHEMA
 from airtune.scenario import Scenario
@@ -28,7 +26,20 @@ from airtune.scenario_file import parse_scenario
 from airtune.version import __version__
 
 
-def server_app(observer: Observer) -> ServerApp:
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is played, beyond its scenario.
+
+    Attributes:
+        learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again.
+        budget_s: simulated seconds; the round in which the clock passes them is the last.
+    """
+
+    learnt: Path | None = None
+    budget_s: float | None = None
+
+
+def server_app(observer: Observer, options: RunOptions = RunOptions()) -> ServerApp:
     """A ServerApp that tells `observer` how it goes on.
 
     Its run configuration holds the scenario (`scenario`, YAML) and the run's folder (`directory`).
@@ -39,60 +50,73 @@ def server_app(observer: Observer) -> ServerApp:
     def main(grid: Grid, context: Context) -> None:
         scenario = parse_scenario(str(context.run_config["scenario"]))
         folder = RunFolder(Path(str(context.run_config["directory"])))
-        run_rounds(grid, scenario, folder, observer)
+        try:
+            run_rounds(grid, scenario, folder, observer, options)
+        except StateGoneError:
+            folder.restart()
+            run_rounds(grid, scenario, folder, observer, options, whole=True)
 
     return app
 
 
-def run_rounds(grid: Grid, scenario: Scenario, folder: RunFolder, observer: Observer) -> None:
-    """Play the rounds that a folder's checkpoint has not seen yet, then write the results."""
+def run_rounds(
+    grid: Grid,
+    scenario: Scenario,
+    folder: RunFolder,
+    observer: Observer,
+    options: RunOptions,
+    whole: bool = False,
+) -> None:
+    """Play the rounds that a folder's checkpoint has not seen yet, then write the results.
+
+    Args:
+        whole: learn rounds again of which only the facts are left.
+
+    Raises:
+        StateGoneError: a round is to be learnt after rounds of which only the facts are left.
+    """
     started = time.perf_counter()
     setting = make_setting(scenario, folder.measured_path(scenario))
-    judge = Judge(scenario)
+    learner = Learner(grid, setting, LearntRounds(options.learnt, whole) if options.learnt else None)
     state = folder.resume()
     if state is None:
         # What is wrong with clients, cells or data shows here, before anything is kept.
         setting.method.plan(setting.situation(draw_channels(scenario, 1), unknown(scenario)))
-        client_examples(scenario)
-        adapter = initial_adapter(setting.measured.path.full, scenario.seed)
-        loss, _ = judge.losses(adapter)
-        state = Checkpoint(0, 0.0, adapter, {}, _start_event(setting, loss))
+        begin = learner.begin()
+        state = Checkpoint(0, 0.0, begin.key, begin.adapter, {}, _start_event(setting, begin.loss))
         folder.keep(state)
-    if isinstance(grid, InProcessGrid):
-        grid.restore(state.clients)
     observer.on_start(folder.start_event(), state.round_number)
-    ids = [member.id for member in scenario.members()]
-    nodes = nodes_by_client(grid, ids)
     known = unknown(scenario)
     if "gradients" in state.event:
         known = Gradients.from_fields(state.event["gradients"])
     pace = Pace(**state.event.get("pace", {}))
     for round_number in range(state.round_number + 1, scenario.rounds + 1):
+        if options.budget_s is not None and state.clock_s >= options.budget_s:
+            break
 
         def on_client(client: str, loss: float, number: int = round_number) -> None:
             observer.on_client(number, client, loss)
 
-        played = play_round(grid, nodes, setting, state.adapter, known, pace, round_number, on_client)
-        known, pace = played.known, pace.after(played.plan)
-        folder.write_plan(round_number, played.plan)
-        loss, group_loss = judge.losses(played.adapter)
-        clock_s = state.clock_s + played.facts["round_s"]
+        planned = plan_round(setting, known, pace, round_number)
+        learnt = learner.learn(state, planned.assignments, on_client)
+        known, pace = known_after(setting, known, planned, learnt.training), pace.after(planned.plan)
+        folder.write_plan(round_number, planned.plan)
+        facts = clocked(setting, planned, learnt.training)
+        clock_s = state.clock_s + facts["round_s"]
         event = {
             "event": "round",
-            **played.facts,
+            **facts,
             "clock_s": clock_s,
-            "loss": loss,
-            "group_loss": group_loss,
+            "loss": learnt.loss,
+            "group_loss": learnt.group_loss,
             "gradients": known.to_fields(),
             "pace": asdict(pace),
             "elapsed_s": time.perf_counter() - started,
         }
-        # Real nodes keep their own state; that of clients in this process would be lost with it.
-        clients = grid.client_states() if isinstance(grid, InProcessGrid) else {}
-        state = Checkpoint(round_number, clock_s, played.adapter, clients, event)
+        state = Checkpoint(round_number, clock_s, learnt.key, learnt.adapter, learnt.clients, event)
         folder.keep(state)
         observer.on_round(event)
-    folder.finish(state.adapter, setting.measured.path.full, scenario.lora, judge.base)
+    folder.finish(state.adapter, setting.measured.path.full, scenario)
 
 
 def _start_event(setting: Setting, loss: float) -> dict[str, Any]:

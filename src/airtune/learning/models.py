@@ -26,14 +26,10 @@ _MODEL_NAME = "smollm2-135m, tiny, a folder with config.json and safetensors, or
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A frozen pretrained decoder and its tokenizer.
-
-    `path` is what `AutoModelForCausalLM.from_pretrained` loads again (peft's base_model_name_or_path).
-    """
+    """A frozen pretrained decoder and its tokenizer."""
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
-    path: str
 
 
 @lru_cache(maxsize=1)
@@ -71,8 +67,7 @@ def load_base(name: str, dtype: str = "auto") -> BaseModel:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
-    path = str(folder) if name in _EMBEDDED or os.path.isdir(os.path.expanduser(name)) else name
-    return BaseModel(model, tokenizer, path)
+    return BaseModel(model, tokenizer)
 
 
 def prepare(name: str) -> Path:
@@ -97,6 +92,12 @@ def prepare(name: str) -> Path:
             return Path(snapshot_download(name, allow_patterns=needed))
         except Exception as error:  # offline, refused, unknown: many kinds, one remedy
             raise _wrong(words(f"{name} ({type(error).__name__} from the hub)")) from error
+
+
+def base_path(name: str) -> str:
+    """What `AutoModelForCausalLM.from_pretrained` loads again (peft's base_model_name_or_path)."""
+    is_folder = name in _EMBEDDED or os.path.isdir(os.path.expanduser(name))
+    return str(prepare(name)) if is_folder else name
 
 
 def native_bfloat16() -> bool:

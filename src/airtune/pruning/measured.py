@@ -164,12 +164,13 @@ def _cache_key(scenario: Scenario) -> str:
         "seed": scenario.seed,
         "reduction": scenario.reduction,
         "criterion": scenario.criterion,
-        "files": [_file_states(name) for name in (scenario.model.name, scenario.task.data) if name],
+        "files": [file_states(name) for name in (scenario.model.name, scenario.task.data) if name],
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _file_states(name: str) -> list[tuple[str, int, int]]:
+def file_states(name: str) -> list[tuple[str, int, int]]:
+    """Path, size in bytes and time of change of the files that `name` is, a file or a folder."""
     root = Path(name).expanduser()
     files = sorted(root.iterdir()) if root.is_dir() else [root] if root.is_file() else []
     return [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]

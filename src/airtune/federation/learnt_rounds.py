@@ -1,0 +1,185 @@
+"""Learnt rounds on disk, by a key that chains all that shapes learning and nothing that shapes the clock.
+
+A round's state (adapter, arrays that clients keep) and its facts (losses, work, bytes, sketches) are two
+files: states may be deleted to save space, and facts alone still tell everything but the adapter.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import safetensors
+from safetensors.numpy import load_file, save_file
+
+from airtune.costs.count import Workload
+from airtune.federation.checkpoint import CLIENTS, parted
+from airtune.federation.messages import Assignment
+from airtune.files import put_in_place
+from airtune.learning.sketch import Sketches
+from airtune.methods import Method
+from airtune.pruning.adapters import Adapter
+from airtune.pruning.measured import file_states
+from airtune.scenario import Scenario
+
+FORMAT = 1  # counts up whenever training, merging or judging changes
+STATE, FACTS, LOCK = ".state.safetensors", ".facts.safetensors", ".lock"
+LEARNT_FROM = {"model", "lora", "partition", "training", "payload", "seed"}  # of a scenario, and its task
+LEARNT_FROM_CLIENTS = {"id", "count", "share", "labels"}
+
+
+@dataclass(frozen=True)
+class ClientTraining:
+    """One client's training in a round: mean loss, every step's size, bytes moved, gradients' sketches."""
+
+    loss: float
+    work: tuple[Workload, ...]
+    bytes_down: int
+    bytes_up: int
+    sketches: Sketches
+
+
+@dataclass(frozen=True)
+class LearntRound:
+    """A round's end: the merged adapter, arrays that clients keep, their training, and the test loss.
+
+    The adapter is empty where only the facts were left. `training` is by client number, `group_loss` the
+    test loss on the text like each client group's own.
+    """
+
+    key: str
+    adapter: Adapter
+    clients: Mapping[str, npt.NDArray[Any]]
+    training: Mapping[int, ClientTraining]
+    loss: float
+    group_loss: dict[str, float]
+
+
+def first_key(scenario: Scenario) -> str:
+    """The key of what is there before the first round."""
+    told = scenario.model_dump(mode="json", include=LEARNT_FROM)
+    told["format"] = FORMAT
+    told["task"] = scenario.task.model_dump(mode="json", exclude={"data"})
+    told["clients"] = [
+        group.model_dump(mode="json", include=LEARNT_FROM_CLIENTS) for group in scenario.clients
+    ]
+    told["model_files"] = file_states(scenario.model.name)
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for file in _files(scenario.task.data):
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def next_key(key: str, method: Method, assignments: Mapping[int, Assignment]) -> str:
+    """The key of a round: of the round before, of how updates are merged, and of all that clients are told.
+
+    What `assignments` hold of the adapter does not count: it follows from the round before.
+    """
+    digest = hashlib.sha256(key.encode())
+    digest.update(f"{method.aggregate.__module__}.{method.aggregate.__qualname__}".encode())
+    for client, asked in sorted(assignments.items()):
+        content = asked.to_content()
+        task = json.dumps(dict(content.config_records["task"]), sort_keys=True)
+        digest.update(f"{client} {task}".encode())
+        for record in ("reduction", "mean"):
+            for name, array in sorted(content.array_records[record].items()):
+                digest.update(f"{record} {name} {len(array.data)} ".encode() + array.data)
+    return digest.hexdigest()
+
+
+class LearntRounds:
+    """A folder of learnt rounds, which processes may share.
+
+    With `whole`, rounds of which only the facts are left count as unknown.
+    """
+
+    def __init__(self, directory: Path, whole: bool = False) -> None:
+        self.directory, self._whole = directory, whole
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def find(self, key: str) -> LearntRound | None:
+        """What is known of a round; None if nothing is, or if its files are damaged."""
+        try:
+            with safetensors.safe_open(self.directory / f"{key}{FACTS}", "numpy") as opened:
+                facts = json.loads(opened.metadata()["airtune"])
+                sketches = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            training = {
+                int(client): ClientTraining(
+                    told["loss"],
+                    tuple(Workload(*step) for step in told["work"]),
+                    told["bytes_down"],
+                    told["bytes_up"],
+                    _of_client(client, sketches),
+                )
+                for client, told in facts["training"].items()
+            }
+            file = self.directory / f"{key}{STATE}"
+            if not file.exists() and self._whole:
+                return None
+            adapter, clients = parted(load_file(file)) if file.exists() else ({}, {})
+            return LearntRound(key, adapter, clients, training, facts["loss"], facts["group_loss"])
+        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
+            return None
+
+    def keep(self, learnt: LearntRound) -> None:
+        """Write a round: killed at any moment, it is there as a whole or not at all."""
+        facts = {
+            "loss": learnt.loss,
+            "group_loss": learnt.group_loss,
+            "training": {
+                str(client): {
+                    "loss": done.loss,
+                    "work": [[step.rows, step.length, step.labels] for step in done.work],
+                    "bytes_down": done.bytes_down,
+                    "bytes_up": done.bytes_up,
+                }
+                for client, done in sorted(learnt.training.items())
+            },
+        }
+        sketches = {
+            f"{client}/{layer}": halves
+            for client, done in learnt.training.items()
+            for layer, halves in done.sketches.items()
+        }
+        state = learnt.adapter | {CLIENTS + name: array for name, array in learnt.clients.items()}
+        self._write(f"{learnt.key}{STATE}", state, {})
+        self._write(f"{learnt.key}{FACTS}", sketches, {"airtune": json.dumps(facts)})
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Keep other processes from learning the same round meanwhile."""
+        with (self.directory / f"{key}{LOCK}").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
+    def forget_states(self) -> None:
+        """Delete adapters and what clients keep; the facts stay. Nobody may be learning meanwhile."""
+        for file in self.directory.iterdir():
+            if file.name.endswith((STATE, LOCK)):
+                file.unlink()
+
+    def _write(self, name: str, arrays: Mapping[str, npt.NDArray[Any]], metadata: dict[str, str]) -> None:
+        temporary = self.directory / f"{name}.{os.getpid()}.new"
+        save_file(dict(arrays), temporary, metadata=metadata)
+        put_in_place(temporary, self.directory / name)
+
+
+def _of_client(client: str, sketches: Mapping[str, npt.NDArray[Any]]) -> Sketches:
+    begin = f"{client}/"
+    return {
+        int(name.removeprefix(begin)): halves for name, halves in sketches.items() if name.startswith(begin)
+    }
+
+
+def _files(place: str | None) -> list[Path]:
+    """The file, or the files of the folder, of that name."""
+    if not place:
+        return []
+    path = Path(place).expanduser()
+    return sorted(file for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file())
