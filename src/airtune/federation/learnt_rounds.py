@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 from airtune.costs.count import Workload
 from airtune.federation.checkpoint import CLIENTS, parted
 from airtune.federation.messages import Assignment
-from airtune.files import put_in_place
+from airtune.files import put_in_place, write_whole
 from airtune.learning.sketch import Sketches
 from airtune.methods import Method
 from airtune.pruning.adapters import Adapter
@@ -29,7 +29,7 @@ from airtune.pruning.measured import file_states
 from airtune.scenario import Scenario
 
 FORMAT = 1  # counts up whenever training, merging or judging changes
-STATE, FACTS, LOCK = ".state.safetensors", ".facts.safetensors", ".lock"
+STATE, FACTS, METRIC, LOCK = ".state.safetensors", ".facts.safetensors", ".metric.json", ".lock"
 LEARNT_FROM = {"model", "lora", "partition", "training", "payload", "seed"}  # of a scenario, and its task
 LEARNT_FROM_CLIENTS = {"id", "count", "share", "labels"}
 
@@ -150,6 +150,18 @@ class LearntRounds:
         state = learnt.adapter | {CLIENTS + name: array for name, array in learnt.clients.items()}
         self._write(f"{learnt.key}{STATE}", state, {})
         self._write(f"{learnt.key}{FACTS}", sketches, {"airtune": json.dumps(facts)})
+
+    def metric(self, key: str) -> dict[str, Any] | None:
+        """The task's metric of the adapter at a round's end, None if it was not measured."""
+        try:
+            found = json.loads((self.directory / f"{key}{METRIC}").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def keep_metric(self, key: str, metric: dict[str, Any]) -> None:
+        """Write the task's metric at a round's end."""
+        write_whole(self.directory / f"{key}{METRIC}", json.dumps(metric) + "\n")
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
