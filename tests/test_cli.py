@@ -89,7 +89,7 @@ def test_version(airtune):
 def test_help_lists_the_commands(airtune):
     code, output, _ = airtune("--help")
     assert code == 0
-    for command in ("init", "fetch", "plan", "run", "report", "version"):
+    for command in ("init", "fetch", "plan", "run", "compare", "report", "version"):
         assert command in output
         code, text, _ = airtune(command, "--help")
         assert code == 0
@@ -370,6 +370,36 @@ def test_report_of_no_run(refused, tmp_path):
     assert "missing: found no such folder" in refused("report", "missing")
     (tmp_path / "empty").mkdir()
     assert "events.jsonl: found No such file" in refused("report", "empty")
+
+
+# -- compare ------------------------------------------------------------------------------------------
+
+
+def test_compare_says_who_wins(airtune, tmp_path):
+    arguments = ["compare", TINY, "--methods", "joint, fedit", "--rounds", 1, "--out", "out"]
+    code, output, error = airtune(*arguments)
+    assert (code, error) == (0, "")
+    for text in ("joint-depth-0: done", "reaches a test loss of", "ratio to best", "tables: out/table.csv"):
+        assert text in output
+    assert (tmp_path / "out" / "table.tex").exists()
+    code, again, _ = airtune(*arguments)
+    assert code == 0
+    assert "done" not in again
+    assert again in output
+
+
+def test_comparisons_that_cannot_begin(refused, tmp_path):
+    given = ["compare", TINY, "--out", "out", "--methods"]
+    assert "compare: methods.1: found 'best', expected one of joint" in refused(*given, "joint,best")
+    assert "compare: reductions.0: found 'height'" in refused(*given, "joint", "--reductions", "height")
+    assert "--target-loss: found 'low', expected auto" in refused(*given, "joint", "--target-loss", "low")
+    assert "compare: target_loss: found -1.0" in refused(*given, "joint", "--target-loss", "-1")
+    assert "compare: budget_s: found 0.0" in refused(*given, "joint", "--budget", "0")
+    assert "missing.yaml: found No such file" in refused(
+        "compare", "missing.yaml", "--methods", "joint", "--out", "out"
+    )
+    (tmp_path / "file").touch()
+    assert "expected a folder to write to" in refused(*given[:3], "file", "--methods", "joint")
 
 
 # -- What is loaded -----------------------------------------------------------------------------------

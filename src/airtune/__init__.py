@@ -1,6 +1,7 @@
 """airtune: fast federated fine-tuning of large language models over wireless networks.
 
-`load_scenario` reads an experiment, `plan` chooses pruning rates and bandwidth, `run` fine-tunes.
+`load_scenario` reads an experiment, `plan` chooses pruning rates and bandwidth, `run` fine-tunes,
+`compare` plays methods side by side.
 Everything is imported on first use: planning never loads torch.
 """
 
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airtune.version import __version__
 
 if TYPE_CHECKING:
-    from airtune.api import plan, run
+    from airtune.api import compare, plan, run
     from airtune.errors import AirtuneError, InfeasibleError, InputError
     from airtune.planning import Plan, Problem
     from airtune.scenario import Scenario
@@ -24,6 +25,7 @@ __all__ = [
     "Problem",
     "Scenario",
     "__version__",
+    "compare",
     "load_scenario",
     "plan",
     "run",
@@ -36,6 +38,7 @@ _HOME = {
     "Plan": "planning",
     "Problem": "planning",
     "Scenario": "scenario",
+    "compare": "api",
     "load_scenario": "scenario_file",
     "plan": "api",
     "run": "api",

@@ -1,13 +1,19 @@
-"""The library's two verbs: plan and run."""
+"""The library's verbs: plan, run and compare."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from airtune import planning
 from airtune.methods import METHODS, Situation
 from airtune.observer import Observer
 from airtune.planning import Plan, Problem, participation
 from airtune.scenario import Scenario, known_method
+
+if TYPE_CHECKING:
+    from airtune.comparing.workers import CompareObserver
+    from airtune.results.comparison import Comparison
 
 
 def plan(
@@ -96,3 +102,53 @@ def run(
     options = RunOptions(None if learnt is None else Path(learnt), budget_s)
     run_in_process(scenario, Path(directory), resume, observer or Observer(), options)
     return Path(directory)
+
+
+def compare(
+    scenario: Scenario,
+    directory: str | Path,
+    methods: Sequence[str],
+    reductions: Sequence[str] | None = None,
+    seeds: int = 1,
+    target_loss: float | Literal["auto"] = "auto",
+    budget_s: float | None = None,
+    workers: int | None = None,
+    learnt: str | Path | None = None,
+    observer: "CompareObserver | None" = None,
+) -> "Comparison":
+    """Play every method with every reduction and seed, on the same data and channels, and compare them.
+
+    Runs go on in processes of their own. What has ended already is not played again.
+
+    Args:
+        directory: an empty or new folder, or one in which this comparison has begun.
+        reductions: for methods that prune; by default the scenario's.
+        seeds: how many; seed s is the scenario's + s.
+        target_loss: test loss to reach; "auto" is what `fedit` ends with.
+        budget_s: simulated seconds, after which runs end.
+        workers: processes at once; by default as many as cores and memory allow.
+        learnt: folder of learnt rounds to share with other comparisons; by default one of its own.
+
+    Raises:
+        AirtuneError: arguments, scenario or folder are not usable, or no run has ended.
+    """
+    from airtune.comparing.compare import play_comparison
+    from airtune.comparing.settings import checked_settings
+    from airtune.comparing.workers import CompareObserver
+
+    fields = {
+        "schema": "airtune-compare/1",
+        "methods": list(methods),
+        "reductions": list(reductions or [scenario.reduction]),
+        "seeds": list(range(seeds)),
+        "target_loss": target_loss,
+        "budget_s": budget_s,
+    }
+    return play_comparison(
+        scenario,
+        checked_settings(fields, "compare"),
+        Path(directory),
+        None if learnt is None else Path(learnt),
+        workers,
+        observer or CompareObserver(),
+    )

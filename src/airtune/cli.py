@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -163,6 +163,53 @@ def run(
 
 
 @app.command()
+def compare(
+    scenario: ScenarioFile,
+    methods: Annotated[str, typer.Option(help="Methods, with commas between.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the results.", show_default=False)],
+    reductions: Annotated[
+        str | None, typer.Option(help="Reductions, with commas between.", show_default="the scenario's")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from the scenario's on.", min=1)] = 1,
+    target_loss: Annotated[str, typer.Option(help="Test loss to reach; auto: fedit's last.")] = "auto",
+    budget: Annotated[
+        float | None, typer.Option(help="Simulated seconds after which runs end.", show_default=False)
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Replaces the scenario's task.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Runs at once.", min=1, show_default="as cores and memory allow")
+    ] = None,
+    learnt: Annotated[
+        Path | None,
+        typer.Option(help="Folder of learnt rounds to share with other comparisons.", show_default=False),
+    ] = None,
+) -> None:
+    """Compare methods on the same data, channels and steps; run again to go on where it stopped."""
+    from airtune import api
+    from airtune.results.terminal import CompareProgress, print_comparison
+    from airtune.scenario_file import load_scenario
+
+    chosen = load_scenario(scenario, task=task, data=data, rounds=rounds)
+    names = [name.strip() for name in methods.split(",")]
+    given = None if reductions is None else [name.strip() for name in reductions.split(",")]
+    with CompareProgress() as progress:
+        found = api.compare(
+            chosen, out, names, given, seeds, _target(target_loss), budget, workers, learnt, progress
+        )
+    print_comparison(found, out)
+    if found.missing:
+        raise typer.Exit(1)
+
+
+@app.command()
 def profile(
     model: Annotated[str, typer.Option(help="Model to train.")] = "smollm2-135m",
     out: Annotated[Path, typer.Option(help="File to write; its name names the device.")] = Path(
@@ -204,6 +251,15 @@ def calibrate(
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+def _target(text: str) -> float | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InputError("--target-loss", "", text, "auto, or a test loss above 0") from error
 
 
 def _new_folder(name: str) -> Path:

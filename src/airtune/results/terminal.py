@@ -1,5 +1,6 @@
 """What the command line shows: progress while a run goes on, a table at its end, a plan."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from airtune.comparing.workers import CompareObserver
 from airtune.observer import Observer
 from airtune.planning import Plan
 from airtune.planning.explain import Explanation
+from airtune.results.comparison import Comparison
+from airtune.results.comparison_table import CSV, TEX, comparison_lines, comparison_tables, verdict
 from airtune.results.events import EVENTS_FILE, read_events
 from airtune.results.plan_table import plan_lines, plan_table
 from airtune.results.table import summary_table
@@ -71,6 +75,60 @@ class RunProgress(Observer):
     def _update(self, **changes: Any) -> None:
         if self._task is not None:
             self._progress.update(self._task, **changes)
+
+
+class CompareProgress(CompareObserver):
+    """A line that moves: rounds, running jobs and time left; and a line for every job that ends."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} rounds"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "CompareProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_start(self, rounds: int) -> None:
+        """Starts counting."""
+        self._task = self._progress.add_task("starting", total=rounds)
+
+    def on_progress(self, rounds: int, running: Sequence[str]) -> None:
+        """Moves the line on."""
+        if self._task is not None:
+            shown = ", ".join(running[:3]) + (f" and {len(running) - 3} more" if len(running) > 3 else "")
+            self._progress.update(self._task, completed=rounds, description=shown)
+
+    def on_end(self, job: str, reason: str | None) -> None:
+        """Prints the job's line."""
+        line = f"{job}: done" if reason is None else f"{job}: failed: {reason}"
+        self._progress.print(line, soft_wrap=True, markup=False)
+
+
+def print_comparison(comparison: Comparison, directory: Path) -> None:
+    """Which method wins, the table, and where the files are."""
+    console = Console(highlight=False)
+    console.print(verdict(comparison), soft_wrap=True, markup=False)
+    for table in comparison_tables(comparison):
+        console.print(table)
+        console.print()
+    for line in comparison_lines(comparison):
+        console.print(line, soft_wrap=True, markup=False)
+    console.print(f"tables: {directory / CSV}, {directory / TEX}", soft_wrap=True, markup=False)
 
 
 def print_run(directory: Path) -> None:

@@ -1,0 +1,50 @@
+"""A comparison from beginning to end: jobs, workers, tables."""
+
+from pathlib import Path
+
+from airtune.comparing.folder import LEARNT, LOGS, CompareFolder
+from airtune.comparing.settings import Settings, jobs_of
+from airtune.comparing.workers import CompareObserver, play_all
+from airtune.errors import AirtuneError
+from airtune.federation.learnt_rounds import LearntRounds
+from airtune.results.comparison import Comparison
+from airtune.results.comparison_table import write_tables
+from airtune.scenario import Scenario
+
+
+def play_comparison(
+    scenario: Scenario,
+    settings: Settings,
+    directory: Path,
+    learnt: Path | None,
+    workers: int | None,
+    observer: CompareObserver,
+) -> Comparison:
+    """Play what is missing and write the tables.
+
+    Args:
+        learnt: folder of learnt rounds to share with other comparisons; they stay there as a whole. Of the
+            comparison's own only the facts stay, once all runs have ended.
+
+    Raises:
+        AirtuneError: the folder holds something else, another process compares there, or nothing has ended.
+    """
+    jobs = jobs_of(settings, scenario)
+    scenarios = {job: job.scenario(scenario) for job in jobs}
+    folder = CompareFolder(directory)
+    folder.prepare(scenario, settings)
+    with folder.lock():
+        left = [job for job in jobs if not folder.is_done(job, scenarios[job])]
+        observer.on_start(len(left) * scenario.rounds)
+        failed = play_all(folder, left, learnt or directory / LEARNT, workers, observer)
+        if len(failed) == len(jobs):
+            folder.forget()
+            name, reason = next(iter(failed.items()))
+            raise AirtuneError(f"no run has ended; {name}: {reason}")
+        if not failed:
+            if learnt is None:
+                LearntRounds(directory / LEARNT).forget_states()
+            (directory / LOGS).rmdir()
+        comparison = Comparison.load(directory)
+        write_tables(comparison, directory)
+    return comparison

@@ -1,0 +1,92 @@
+"""A comparison's folder: scenario, settings, runs, learnt rounds, tables under stable names."""
+
+import contextlib
+import fcntl
+import shutil
+from pathlib import Path
+from typing import IO
+
+from airtune.comparing.settings import SETTINGS, Job, Settings, contradiction
+from airtune.errors import AirtuneError, InputError, words
+from airtune.files import write_whole
+from airtune.learning.tasks.answers import metric_name
+from airtune.scenario import Scenario
+from airtune.scenario_file import dump_scenario, load_scenario
+
+SCENARIO, RUNS, LEARNT, METRIC, LOGS = "scenario.yaml", "runs", "learnt", "metric.json", "logs"
+LOCK = ".lock"
+
+
+class CompareFolder:
+    """One comparison on disk."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def prepare(self, scenario: Scenario, settings: Settings) -> None:
+        """Begin a folder, or check that it holds this very comparison.
+
+        Raises:
+            AirtuneError: it holds something else.
+            InputError: it holds a comparison of another scenario or with other arguments; or no folder.
+        """
+        if (self.directory / SETTINGS).exists():
+            self._check(scenario, settings)
+            return
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            # One that was killed at its very beginning leaves no more than these.
+            known = {SCENARIO, f"{SCENARIO}.new", f"{SETTINGS}.new"}
+            foreign = {entry.name for entry in self.directory.iterdir()} - known
+        except OSError as error:
+            found = words(error.strerror or "no access")
+            raise InputError(self.directory, "", found, "a folder to write to") from error
+        if foreign:
+            raise AirtuneError(f"{self.directory}: not empty, and no comparison; choose another --out")
+        write_whole(self.directory / SCENARIO, dump_scenario(scenario))
+        write_whole(self.directory / SETTINGS, settings.dump())
+
+    def scenario(self) -> Scenario:
+        """The scenario as given."""
+        return load_scenario(self.directory / SCENARIO)
+
+    def run(self, job: Job) -> Path:
+        """The folder of a job's run."""
+        return self.directory / RUNS / job.name
+
+    def is_done(self, job: Job, scenario: Scenario) -> bool:
+        """Whether a job has ended, its metric measured where there is one."""
+        folder = self.run(job)
+        measured = metric_name(scenario.task) is None or (folder / METRIC).exists()
+        return measured and (folder / "summary.json").exists()
+
+    def forget(self) -> None:
+        """Take back what was begun, if no run has kept anything."""
+        if any((self.directory / RUNS).glob("*")):
+            return
+        for folder in (RUNS, LOGS, LEARNT):
+            shutil.rmtree(self.directory / folder, ignore_errors=True)
+        for file in (SETTINGS, SCENARIO, LOCK):
+            (self.directory / file).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else's files may lie there
+            self.directory.rmdir()
+
+    def lock(self) -> IO[str]:
+        """Keep others out while the returned file is open. Raises AirtuneError if somebody compares here."""
+        held = (self.directory / LOCK).open("w")
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            held.close()
+            raise AirtuneError(f"{self.directory}: another process is comparing here") from error
+        return held
+
+    def _check(self, scenario: Scenario, settings: Settings) -> None:
+        for field, (found, given) in contradiction(Settings.load(self.directory), settings).items():
+            raise InputError(self.directory / SETTINGS, field, found, f"{given}, as asked for now")
+        found_scenario = self.scenario()
+        for field in Scenario.model_fields:
+            if getattr(found_scenario, field) != getattr(scenario, field):
+                found_words = words("another value than the given scenario's")
+                expected = "the scenario this comparison began with"
+                raise InputError(self.directory / SCENARIO, field, found_words, expected)

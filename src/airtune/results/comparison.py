@@ -1,0 +1,241 @@
+"""A comparison's runs, and what they say: time to a target loss, ratios to the best baseline, totals."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from airtune.comparing.folder import METRIC, CompareFolder
+from airtune.comparing.settings import Job, Settings, jobs_of
+from airtune.errors import AirtuneError, InputError, words
+from airtune.methods import METHODS
+from airtune.randomness import generator
+from airtune.results.events import EVENTS_FILE, read_events
+from airtune.results.history import History
+from airtune.scenario import Scenario
+
+Array = npt.NDArray[np.float64]
+
+RESAMPLES, LEVEL = 10_000, 0.95
+REFERENCE = "fedit"  # its final loss is the target, unless one is given
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The share `value` of `examples` test questions answered rightly; `name` as in metric.json."""
+
+    name: str
+    value: float
+    examples: int
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run that has ended. `client_power_w` is what its clients transmit with."""
+
+    job: Job
+    history: History
+    metric: Metric | None
+    client_power_w: float
+
+    @property
+    def final_loss(self) -> float:
+        """Test loss after the last round."""
+        return self.history.summary["loss_after"]
+
+    @property
+    def group_loss(self) -> dict[str, float]:
+        """Test loss on the text like each client group's own, where groups have their own."""
+        return self.history.rounds[-1].get("group_loss", {}) if self.history.rounds else {}
+
+    @property
+    def transmit_energy_j(self) -> float:
+        """What clients spent on sending: transmit power times upload seconds, all else left out."""
+        seconds = sum(client["upload_s"] for event in self.history.rounds for client in event["clients"])
+        return self.client_power_w * seconds
+
+    def to_loss(self, target: float, field: str | None) -> float | None:
+        """The sum of a round's `field` ("round_s", "bytes_up", ...) until the test loss is `target`.
+
+        Linear between rounds; None if it is never reached, 0 if it was there before the first round.
+
+        Args:
+            field: None counts the rounds themselves.
+        """
+        loss = np.array([self.history.start["loss"], *self.history.per_round("loss")])
+        each = np.ones(len(loss) - 1) if field is None else self.history.per_round(field)
+        spent = np.concatenate([[0.0], np.cumsum(each)])
+        below = np.flatnonzero(loss <= target)
+        if not len(below):
+            return None
+        end = int(below[0])
+        if end == 0:
+            return 0.0
+        share = (loss[end - 1] - target) / (loss[end - 1] - loss[end])
+        return float(spent[end - 1] + share * (spent[end] - spent[end - 1]))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A geometric mean of ratios over seeds, and its confidence interval where there are several seeds."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method with one reduction: its runs, by seed."""
+
+    method: str
+    reduction: str
+    runs: tuple[ComparedRun, ...]
+
+    @property
+    def label(self) -> str:
+        """`fedit`, or `joint (examples)` where the reduction matters."""
+        return self.method if self.is_baseline else f"{self.method} ({self.reduction})"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the method prunes nothing, and so plans nothing jointly."""
+        return METHODS[self.method].baseline
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The runs of a comparison's folder that have ended.
+
+    Attributes:
+        scenario: as given.
+        settings: as given.
+        runs: in the order of the settings' seeds, methods and reductions.
+        missing: names of the runs that have not ended.
+        target_loss: the one asked for, or that of `automatic_target`.
+    """
+
+    scenario: Scenario
+    settings: Settings
+    runs: tuple[ComparedRun, ...]
+    missing: tuple[str, ...]
+    target_loss: float
+
+    @staticmethod
+    def load(directory: str | Path) -> "Comparison":
+        """Read a comparison's folder.
+
+        Raises:
+            InputError: it is not one, or a file in it is damaged.
+            AirtuneError: no run has ended.
+        """
+        directory = Path(directory)
+        settings, folder = Settings.load(directory), CompareFolder(directory)
+        scenario = folder.scenario()
+        runs, missing = [], []
+        for job in sorted(jobs_of(settings, scenario), key=lambda job: _place(settings, job)):
+            run = folder.run(job)
+            if not (run / "summary.json").exists():
+                missing.append(job.name)
+                continue
+            history = History.of(read_events(run / EVENTS_FILE))
+            power_w = 1e-3 * 10 ** (scenario.radio.client_power / 10)
+            runs.append(ComparedRun(job, history, _metric(run / METRIC), power_w))
+        if not runs:
+            raise AirtuneError(f"{directory}: no run of this comparison has ended")
+        given = settings.target_loss
+        target = automatic_target(runs) if given == "auto" else given
+        return Comparison(scenario, settings, tuple(runs), tuple(missing), target)
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """The runs by method and reduction."""
+        pairs = dict.fromkeys((run.job.method, run.job.reduction) for run in self.runs)
+        return tuple(
+            Entry(*pair, tuple(run for run in self.runs if (run.job.method, run.job.reduction) == pair))
+            for pair in pairs
+        )
+
+    def times(self, entry: Entry) -> dict[int, float | None]:
+        """Simulated seconds to the target loss, by seed; None where it is not reached."""
+        return {run.job.seed: run.to_loss(self.target_loss, "round_s") for run in entry.runs}
+
+    @cached_property
+    def best_baseline(self) -> Entry | None:
+        """The baseline that reaches the target with the most seeds, and among those the fastest."""
+        return self._fastest([entry for entry in self.entries if entry.is_baseline])
+
+    @cached_property
+    def winner(self) -> Entry | None:
+        """The fastest of all, by the same rule."""
+        return self._fastest(self.entries)
+
+    def ratio(self, entry: Entry, other: Entry | None) -> Ratio | None:
+        """Time to target over that of `other`, paired by seed.
+
+        The geometric mean over seeds; its interval is a percentile bootstrap over seeds (Efron and
+        Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). None where `entry` misses the target
+        with a seed with which `other` reaches it, or no seed is left.
+        """
+        if other is None:
+            return None
+        own, base = self.times(entry), self.times(other)
+        ratios = []
+        for seed, seconds in base.items():
+            mine = own.get(seed)
+            if not seconds:
+                continue
+            if not mine:
+                return None
+            ratios.append(mine / seconds)
+        if not ratios:
+            return None
+        logs = np.log(ratios)
+        if len(logs) == 1:
+            return Ratio(float(ratios[0]), None, None)
+        draw = generator(self.scenario.seed, "bootstrap", entry.method, entry.reduction)
+        means = logs[draw.integers(0, len(logs), (RESAMPLES, len(logs)))].mean(axis=1)
+        low, high = np.exp(np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+        return Ratio(float(np.exp(logs.mean())), float(low), float(high))
+
+    def _fastest(self, entries: Sequence[Entry]) -> Entry | None:
+        def order(entry: Entry) -> tuple[int, float]:
+            found = [seconds for seconds in self.times(entry).values() if seconds is not None]
+            return -len(found), float(np.mean(np.log(np.maximum(found, 1e-12)))) if found else np.inf
+
+        reaching = [entry for entry in entries if order(entry)[0] < 0]
+        return min(reaching, key=order) if reaching else None
+
+
+def automatic_target(runs: Sequence[ComparedRun]) -> float:
+    """The loss that FedIT ends with, the highest over seeds.
+
+    Without FedIT that of the method and reduction which end highest.
+    """
+    reference = [run for run in runs if run.job.method == REFERENCE]
+    return max(run.final_loss for run in reference or runs)
+
+
+def _place(settings: Settings, job: Job) -> tuple[int, int, int]:
+    reductions = [*settings.reductions, job.reduction]  # what prunes nothing has the scenario's
+    return settings.methods.index(job.method), reductions.index(job.reduction), settings.seeds.index(job.seed)
+
+
+def _metric(file: Path) -> Metric | None:
+    try:
+        return Metric(**json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(file, "", words(type(error).__name__), "a metric of airtune") from error
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of what is there; None if a value is missing, or there is none."""
+    found = list(values)
+    there = [value for value in found if value is not None]
+    return float(np.mean(there)) if there and len(there) == len(found) else None

@@ -1,0 +1,188 @@
+"""Whole comparisons of the tiny scenario, in real worker processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from airtune import AirtuneError, InputError, Scenario, compare, load_scenario, run
+from airtune.comparing.folder import CompareFolder
+from airtune.comparing.settings import checked_settings
+from airtune.comparing.workers import CompareObserver
+from airtune.results.events import read_events
+
+TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
+METHODS = ["joint", "fedit", "bandwidth-only"]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Scenario:
+    return load_scenario(TINY, rounds=2)
+
+
+@pytest.fixture(scope="module")
+def compared(tiny, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("compared") / "out"
+    compare(tiny, folder, METHODS)
+    return folder
+
+
+class Listener(CompareObserver):
+    def __init__(self) -> None:
+        self.ended: dict[str, str | None] = {}
+        self.rounds = [0]
+
+    def on_progress(self, rounds, running) -> None:
+        self.rounds.append(rounds)
+
+    def on_end(self, job, reason) -> None:
+        self.ended[job] = reason
+
+
+def rounds_of(folder: Path) -> list[dict]:
+    return [
+        {key: value for key, value in event.items() if key != "elapsed_s"}
+        for event in read_events(folder / "events.jsonl")
+        if event["event"] in ("start", "round")
+    ]
+
+
+def test_the_folder_has_its_stable_names(compared):
+    names = {path.name for path in compared.iterdir() if not path.name.startswith(".")}
+    assert names == {"compare.json", "scenario.yaml", "learnt", "runs", "table.csv", "table.tex"}
+    assert {path.name for path in (compared / "runs").iterdir()} == {
+        *("joint-depth-0", "fedit-depth-0", "bandwidth-only-depth-0")
+    }
+    settings = json.loads((compared / "compare.json").read_text())
+    assert settings == {
+        "schema": "airtune-compare/1",
+        "methods": METHODS,
+        "reductions": ["depth"],
+        "seeds": [0],
+        "target_loss": "auto",
+        "budget_s": None,
+    }
+
+
+def test_each_run_is_the_one_that_would_be_played_alone(compared, tiny, tmp_path):
+    for method in METHODS:
+        alone = run(tiny.model_copy(update={"method": method}), tmp_path / method)
+        played = compared / "runs" / f"{method}-depth-0"
+        assert rounds_of(played) == rounds_of(alone)
+        adapter = "adapter/adapter_model.safetensors"
+        assert (played / adapter).read_bytes() == (alone / adapter).read_bytes()
+
+
+def test_what_is_shared_was_learnt_once_and_only_facts_stay(compared):
+    names = [path.name for path in (compared / "learnt").iterdir()]
+    # The initial adapter, two rounds of joint, and two that fedit and bandwidth-only share.
+    assert sum(name.endswith(".facts.safetensors") for name in names) == len(names) == 5
+
+
+def test_a_comparison_that_has_ended_is_not_played_again(compared, tiny):
+    before = {path: path.stat().st_mtime_ns for path in (compared / "runs").rglob("*")}
+    listener = Listener()
+    found = compare(tiny, compared, METHODS, observer=listener)
+    assert listener.ended == {}
+    assert found.missing == ()
+    assert {path: path.stat().st_mtime_ns for path in (compared / "runs").rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"methods": ["joint"]}, "compare.json: methods: found "),
+        ({"seeds": 2}, "compare.json: seeds: found "),
+        ({"target_loss": 5.0}, "compare.json: target_loss: found 'auto', expected 5.0, as asked for now"),
+        ({"budget_s": 5.0}, "compare.json: budget_s: found None, expected 5.0, as asked for now"),
+    ],
+)
+def test_other_arguments_are_refused(changes, expected, compared, tiny):
+    with pytest.raises(InputError, match=expected):
+        compare(tiny, compared, **({"methods": METHODS} | changes))
+
+
+def test_another_scenario_is_refused(compared, tiny):
+    other = tiny.model_copy(update={"rounds": 3})
+    with pytest.raises(InputError, match=r"scenario.yaml: rounds: found another value"):
+        compare(other, compared, METHODS)
+
+
+def test_a_folder_with_something_else_is_refused(tiny, tmp_path):
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(AirtuneError, match="not empty, and no comparison"):
+        compare(tiny, tmp_path, METHODS)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_job_that_fails_is_named_and_the_others_go_on(tiny, tmp_path):
+    out, methods = tmp_path / "out", ["fedit", "joint"]
+    fields = {"methods": methods, "reductions": ["depth"], "seeds": [0]}
+    CompareFolder(out).prepare(tiny, checked_settings(fields, "compare"))
+    letter = out / "runs" / "fedit-depth-0" / "letter.txt"
+    letter.parent.mkdir(parents=True)
+    letter.touch()
+    command = [sys.executable, "-m", "airtune.cli", "compare", str(TINY), "--rounds", "2"]
+    command += ["--methods", ",".join(methods), "--out", str(out), "--workers", "2"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert f"fedit-depth-0: failed: {letter.parent}: not empty; and no run to go on with" in ended.stdout
+    assert "joint-depth-0: done" in ended.stdout
+    assert "not there: fedit-depth-0" in ended.stdout
+    assert (out / "table.csv").read_text().count("\n") == 2
+    letter.unlink()
+    listener = Listener()
+    assert compare(tiny, out, methods, observer=listener).missing == ()
+    assert listener.ended == {"fedit-depth-0": None}
+    assert listener.rounds[-1] == 2
+    assert listener.rounds == sorted(listener.rounds)
+    assert not (out / "logs").exists()
+
+
+def test_no_run_at_all_is_an_error(tiny, tmp_path):
+    broken = tiny.model_copy(update={"task": tiny.task.model_copy(update={"data": str(tmp_path / "no")})})
+    with pytest.raises(AirtuneError, match=r"no run has ended; fedit-depth-0: .*no: "):
+        compare(broken, tmp_path / "out", ["fedit"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_cannot_compare_in_one_folder(tiny, compared):
+    with (
+        CompareFolder(compared).lock(),
+        pytest.raises(AirtuneError, match="another process is comparing here"),
+    ):
+        compare(tiny, compared, METHODS)
+
+
+def children(parent: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(parent.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_workers_end_with_their_parent_and_go_on_with_the_next(end, compared, tiny, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "airtune.cli", "compare", str(TINY), "--rounds", "2"]
+    command += ["--methods", ",".join(METHODS), "--out", str(out), "--workers", "2"]
+    parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("runs/*/checkpoint.safetensors")):
+        assert parent.poll() is None
+        time.sleep(0.05)
+    workers = children(parent)
+    assert workers
+    os.kill(parent.pid, end)
+    _, error = parent.communicate(timeout=60)
+    if end == signal.SIGINT:
+        assert (parent.returncode, error) == (130, "airtune: interrupted\n")
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    assert gone
+    assert not alive
+    compare(tiny, out, METHODS)
+    for method in METHODS:
+        name = f"runs/{method}-depth-0"
+        assert rounds_of(out / name) == rounds_of(compared / name)
