@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test slow lint types setup clean
+.PHONY: run test slow lint types results-small setup clean
 
 run: setup
 	$(BIN)/airtune run examples/quickstart.yaml
@@ -20,6 +20,10 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+results-small: setup
+	$(BIN)/airtune compare examples/quickstart.yaml --rounds 3 --methods joint,jcpba,fedit,bandwidth-only,drop-slowest \
+		--out runs/results-small
 
 setup: .venv/ready
 
