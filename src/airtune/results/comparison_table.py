@@ -60,7 +60,9 @@ def comparison_tables(comparison: Comparison) -> list["Table"]:
     for columns in _columns(comparison):
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         for position, (name, _) in enumerate([LABEL, *columns]):
-            table.add_column(escape(name), justify="right" if position else "left", min_width=6)
+            # Names are what rows are known by: all else wraps before they are cut.
+            width = 6 if position else max(len(entry.label) for entry in comparison.entries)
+            table.add_column(escape(name), justify="right" if position else "left", min_width=width)
         for entry in comparison.entries:
             table.add_row(*(escape(text(entry)) for _, text in [LABEL, *columns]))
         tables.append(table)
