@@ -20,6 +20,13 @@ def solve(problem: Problem) -> Plan:
     return evaluate(problem, "bandwidth-only", prune, fleet.restore(bandwidth))
 
 
+def slowest(fleet: Fleet, keep: Array, bandwidth_hz: Array) -> Array:
+    """(..., cells) seconds of each cell's slowest client with keep rates (..., K) on bandwidth (K,)."""
+    bits = fleet.fixed_bits + fleet.payload_bits * keep
+    busy = fleet.fixed_s + fleet.compute_s * keep
+    return fleet.largest(busy + bits / rate(bandwidth_hz, fleet.snr_hz, fleet.rate))
+
+
 def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
     """The least time in which each cell's clients can finish with keep rates (..., K), and its bandwidth.
 
@@ -34,8 +41,7 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
     busy = fleet.fixed_s + fleet.compute_s * keep
     all_of_it = fleet.spread(fleet.bandwidth_hz)
     equal = fleet.equal_bandwidth()
-    low = fleet.largest(busy + bits / rate(all_of_it, fleet.snr_hz, fleet.rate))
-    high = fleet.largest(busy + bits / rate(equal, fleet.snr_hz, fleet.rate))
+    low, high = slowest(fleet, keep, all_of_it), slowest(fleet, keep, equal)
     sends, seconds = bits > 0, bits * LN2 / fleet.snr_hz
     time, v = low, np.log(np.maximum(equal, 1e-15 * all_of_it) / fleet.snr_hz)
     for sweep in range(300):

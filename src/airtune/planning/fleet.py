@@ -18,6 +18,7 @@ from airtune.planning.rounds import ErrorCurve, ErrorPower, Rounds
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 # Cells are filled but for this part, so that bandwidths rounded and summed in any order still fit.
@@ -71,7 +72,9 @@ class Fleet:
         _check_rounds(problem, floor)
         floor_hz = _bandwidth_floor(problem)
         order = np.argsort(problem.cell, kind="stable")
-        used, starts, cell = np.unique(problem.cell[order], return_index=True, return_inverse=True)
+        sizes = np.bincount(problem.cell)
+        used = np.flatnonzero(sizes)
+        starts, cell = _cells(sizes[used])
         rigid = (problem.compute_s == 0) & (problem.payload_bits == 0)
         ceiling = np.where(rigid, floor, ceiling)
         nodes, scale, offset, power = _pieces(problem, floor, ceiling)
@@ -115,7 +118,22 @@ class Fleet:
             bandwidth_hz=self.bandwidth_hz[chosen],
         )
 
-    def sample(self, clients: slice) -> "Fleet":
+    def only(self, chosen: Mask) -> "Fleet":
+        """The part of the fleet in the cells that a mask (cells,) chooses."""
+        if chosen.all():
+            return self
+        sizes = np.diff(np.append(self.starts, len(self.order)))[chosen]
+        starts, cell = _cells(sizes)
+        return replace(
+            self.sample(self.spread(chosen)),
+            starts=starts,
+            cell=cell,
+            longest=self.longest[chosen],
+            least_error=self.least_error[chosen],
+            bandwidth_hz=self.bandwidth_hz[chosen],
+        )
+
+    def sample(self, clients: slice | Mask) -> "Fleet":
         """Some clients, to be used without their cells."""
         return replace(self, **{name: getattr(self, name)[clients] for name in _PER_CLIENT})
 
@@ -204,6 +222,11 @@ _PER_CLIENT = (
     "offset",
     "power",
 )
+
+
+def _cells(sizes: Index) -> tuple[Index, Index]:
+    """The first client of each cell, and each client's cell."""
+    return np.append(0, np.cumsum(sizes)[:-1]), np.repeat(np.arange(len(sizes)), sizes)
 
 
 def _check_rounds(problem: Problem, floor: Array) -> None:

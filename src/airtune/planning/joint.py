@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.planning import deadline
-from airtune.planning.bandwidth_only import finish_together
-from airtune.planning.fleet import Array, Fleet
+from airtune.planning.bandwidth_only import finish_together, slowest
+from airtune.planning.fleet import Array, Fleet, Mask
 from airtune.planning.interval import Interval, cuts, ladder, least_on_lines, lines
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
@@ -35,11 +35,25 @@ _SAMPLE = 4096  # clients that the first guess of T* looks at
 def solve(problem: Problem, gap: float = 1e-6) -> Plan:
     """The optimum of N·T within a relative `gap`; `lower_bound_s` is valid for every feasible plan."""
     fleet = Fleet.of(problem)
-    with Runs(fleet) as runs:
-        search = _Search(fleet, max(gap, _LEAST_GAP), runs)
+    keep, bandwidth = fleet.keep_max.copy(), fleet.equal_bandwidth()
+    late = _late(fleet, bandwidth)
+    clients, harm = fleet.spread(late), fleet.weight * fleet.error(keep)
+    part = replace(fleet.only(late), rounds=fleet.rounds.given(float(harm[~clients].sum())))
+    with Runs(part) as runs:
+        search = _Search(part, max(gap, _LEAST_GAP), runs)
         bound = search.run()
-    plan = evaluate(problem, "joint", fleet.prune(search.keep), fleet.restore(search.bandwidth))
+    keep[clients], bandwidth[clients] = search.keep, search.bandwidth
+    plan = evaluate(problem, "joint", fleet.prune(keep), fleet.restore(bandwidth))
     return plan.bounded(bound)
+
+
+def _late(fleet: Fleet, equal: Array) -> Mask:
+    """(cells,) those whose clients may not all be full in the least time that some other cell needs at least.
+
+    The other cells need no search: whatever the deadline, equal bandwidth is enough for them.
+    """
+    least = slowest(fleet, fleet.keep_min, fleet.spread(fleet.bandwidth_hz)).max()
+    return np.asarray(~(slowest(fleet, fleet.keep_max, equal) < least * (1.0 - _ROUNDING)))
 
 
 class _Search:
