@@ -164,6 +164,24 @@ def test_the_number_of_threads_does_not_matter(
     assert (one.bandwidth_hz == three.bandwidth_hz).all()
 
 
+def test_cells_that_are_full_in_any_case_cost_what_they_cost_without_a_choice(
+    typical_problem: Callable[..., Problem],
+) -> None:
+    problem = typical_problem(12, 5, cells=3)
+    quick = problem.cell != 1
+    problem = replace(problem, compute_s=np.where(quick, 0.01, 1.0) * problem.compute_s)
+    problem = replace(problem, bandwidth_hz=problem.bandwidth_hz * np.array([100.0, 1.0, 100.0]))
+    problem = replace(problem, prune_min=np.full(12, 0.1))
+    found = plan(problem)
+    forced = plan(replace(problem, prune_max=np.where(quick, 0.1, problem.prune_max)))
+    assert found.relative_gap <= 1e-6
+    assert found.prune[quick] == pytest.approx(np.full(quick.sum(), 0.1), abs=1e-15)
+    assert (found.prune[~quick] > 0.11).any()
+    assert found.lower_bound_s <= forced.total_s <= found.total_s * (1 + 2e-6)
+    used = np.bincount(problem.cell, weights=found.bandwidth_hz)
+    assert (used <= problem.bandwidth_hz).all()
+
+
 def test_drift_is_what_changes_from_one_deadline_to_the_next(
     typical_problem: Callable[..., Problem],
 ) -> None:
@@ -172,8 +190,8 @@ def test_drift_is_what_changes_from_one_deadline_to_the_next(
     times = best.round_s * np.array([1.0, 1.0 + 1e-5])
     v = np.log(best.bandwidth_hz[fleet.order] / fleet.snr_hz)
     solved = solve(fleet, times, v, np.full(2, np.nan), np.full(2, 1e-18))
-    drifts = zip(solved.drift(), (solved.v, solved.next_price, solved.slope()), strict=True)
-    for drift, values in drifts:
+    ahead, dearer = solved.ahead()
+    for drift, values in zip(solved.drift()[:3], (ahead, dearer, solved.slope(ahead)), strict=True):
         change = (values[1] - values[0]) / np.diff(times)
         np.testing.assert_allclose(drift.mean(0), change, rtol=1e-4, atol=1e-6 * np.abs(change).max())
 
@@ -197,7 +215,8 @@ def test_bounds_hold_from_anywhere(hostile_problem: Callable[[int], Problem]) ->
                 log_price = np.where(np.isfinite(log_price), log_price, -20.0)
                 answers = answer(market, at, log_price)
                 idle = np.zeros(log_price.shape, bool)
-                solved = Solved(market, at, answers, log_price, idle, v, log_price, 1)
+                still = np.zeros_like(v), np.zeros_like(log_price)
+                solved = Solved(market, v, at, answers, log_price, idle, *still, 1)
                 bound = dual(solved, slice(None), answers, log_price)
                 assert bound[0] <= reached * (1 + 1e-9) + 1e-15
 

@@ -5,7 +5,7 @@ import numpy as np
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
-from airtune.radio.rate import LN2, rate, reached
+from airtune.radio.rate import LN2, reached
 
 # A deadline is met to this precision, or an upload shorter than the rounding of the round would fail.
 ROUND_UP = 1 + 1e-15
@@ -21,10 +21,10 @@ def solve(problem: Problem) -> Plan:
 
 
 def slowest(fleet: Fleet, keep: Array, bandwidth_hz: Array) -> Array:
-    """(..., cells) seconds of each cell's slowest client with keep rates (..., K) on bandwidth (K,)."""
+    """(..., cells) seconds of the slowest clients with keep rates (..., K) on bandwidth (K,) above 0."""
     bits = fleet.fixed_bits + fleet.payload_bits * keep
-    busy = fleet.fixed_s + fleet.compute_s * keep
-    return fleet.largest(busy + bits / rate(bandwidth_hz, fleet.snr_hz, fleet.rate))
+    share = reached(bandwidth_hz, fleet.snr_hz, fleet.rate).share
+    return fleet.largest(fleet.fixed_s + fleet.compute_s * keep + bits * (LN2 / fleet.snr_hz) / share)
 
 
 def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
@@ -40,10 +40,10 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
     bits = fleet.fixed_bits + fleet.payload_bits * keep
     busy = fleet.fixed_s + fleet.compute_s * keep
     all_of_it = fleet.spread(fleet.bandwidth_hz)
-    equal = fleet.equal_bandwidth()
+    equal = np.maximum(fleet.equal_bandwidth(), 1e-15 * all_of_it)
     low, high = slowest(fleet, keep, all_of_it), slowest(fleet, keep, equal)
     sends, seconds = bits > 0, bits * LN2 / fleet.snr_hz
-    time, v = low, np.log(np.maximum(equal, 1e-15 * all_of_it) / fleet.snr_hz)
+    time, v = low, np.log(equal / fleet.snr_hz)
     for sweep in range(300):
         upload = fleet.spread(time) * ROUND_UP - busy
         share = np.where(sends, np.minimum(seconds / upload, 1.0 - 1e-16), 0.5)

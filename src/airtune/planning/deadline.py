@@ -29,18 +29,29 @@ _ON_FLOOR = 1e-9  # in x
 class Solved:
     """n deadlines: where clients are and what they answer to the prices `log_price` (n, cells).
 
-    `idle` (n, cells) marks cells in which everyone is as full as may be; their price is 0. `v` (n, K) and
-    `next_price` (n, cells) are one step further than `at`, which took `sweeps`.
+    `idle` (n, cells) marks cells in which everyone is as full as may be; their price is 0. `v` (n, K) is
+    where `at` is, which took `sweeps`; `step` and `move` (n, cells) go on from it and from `log_price`.
     """
 
     market: Market
+    v: Array
     at: State
     answer: Answer
     log_price: Array
     idle: npt.NDArray[np.bool_]
-    v: Array
-    next_price: Array
+    step: Array
+    move: Array
     sweeps: int
+
+    def ahead(self) -> tuple[Array, Array]:
+        """v (n, K) and log prices (n, cells) one step further, clients at the new prices."""
+        market, at = self.market, self.at
+        push = self.answer.elasticity * market.fleet.spread(self.move)
+        bent = push * at.per_v * at.stiff
+        # Not ρ but its logarithm follows the price, so that ρ does not fall below 0.
+        push = np.where(bent > 1e-3, -np.expm1(-bent) / np.maximum(bent, 1e-3), 1.0) * push
+        v = np.minimum(np.maximum(self.v + self.step + push, market.least), market.most)
+        return v, self.log_price + self.move
 
     def error(self) -> Array:
         """(n,) about the least Σ w e: what it is here, and what bandwidth too much or too little is worth."""
@@ -49,20 +60,24 @@ class Solved:
         error = fleet.total(self.at.error) + np.exp(self.log_price) * excess
         return np.asarray(np.where(self.idle, fleet.least_error, np.fmax(error, fleet.least_error)).sum(-1))
 
-    def slope(self) -> Array:
-        """(n,) how fast the least error falls with the deadline, about."""
-        fleet = self.market.fleet
-        price, market = self.answer.price, self.market
+    def slope(self, ahead: Array) -> Array:
+        """(n,) about how fast the least error falls with the deadline, with clients at v `ahead` (n, K)."""
+        market, at = self.market, self.at
+        fleet, push = market.fleet, ahead - self.v
+        change = fleet.spread(self.move) - at.fall * push
+        price = self.answer.price * np.exp(np.minimum(np.maximum(change, -1.0), 1.0))
+        use = at.use + at.per_v * market.bits / market.work * push
         if market.waits is not None and market.dear is not None:
             floored = np.minimum(price, np.exp(market.dear))
             price = np.where(
                 market.waits, 0.0, np.where(self.at.keep <= market.low + _ON_FLOOR, floored, price)
             )
-        fall = fleet.total(price * self.at.use)
+        fall = fleet.total(price * use)
         return np.asarray(np.where(self.idle, 0.0, fall).sum(-1))
 
-    def drift(self) -> tuple[Array, Array, Array]:
-        """About the derivatives by the deadline of v (n, K), log prices (n, cells) and `slope` (n,)."""
+    def drift(self) -> tuple[Array, Array, Array, Array]:
+        """About the derivatives by the deadline of v (n, K), log prices (n, cells) and `slope` (n,); and how
+        fast the slopes of bounds over an interval part from it as that grows (n,)."""
         fleet, at, found = self.market.fleet, self.at, self.answer
         early = self.market.bits / self.market.work  # of log X'
         # At a held price: either x stays, or w·e'·X' does.
@@ -76,7 +91,9 @@ class Solved:
         v = np.where(np.isfinite(v) & ~fleet.spread(self.idle), v, 0.0)
         bend = at.use * (fleet.spread(price) - at.fall * v - early) + at.per_v * early * v
         slope = np.where(self.idle, 0.0, fleet.total(found.price * bend)).sum(-1)
-        return v, price, np.asarray(slope)
+        fuller = at.use * self.market.bits / (self.market.bits0 + self.market.bits * at.keep)
+        apart = fleet.total(found.price * fuller * (at.per_v * v + at.use))
+        return v, price, np.asarray(slope), np.asarray(np.where(self.idle, 0.0, apart).sum(-1))
 
 
 def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision: Array) -> Solved:
@@ -108,8 +125,7 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
             outside = ((v + step <= low) | (v + step >= high)) & (np.abs(step) > _SETTLED)
             middle = 0.5 * (np.maximum(low, market.least) + np.minimum(high, market.most))
             step = np.where(outside, middle - v, step)
-        ahead = np.minimum(np.maximum(v + step, market.least), market.most)
-        step = ahead - v
+        step = np.minimum(np.maximum(v + step, market.least), market.most) - v
         demand = at.bandwidth * np.exp(step)
         total = fleet.total(demand)
         elasticity = fleet.total(demand * found.elasticity) / total
@@ -119,7 +135,8 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
         move = np.minimum(np.maximum(move, -_PRICE_STRIDE), _PRICE_STRIDE)
         missing = fleet.total(found.missing + found.paid * found.shift**2)
         missing += np.exp(log_price) * whole * np.abs(excess * move)
-        done = np.where(idle, 0.0, missing).sum(-1) <= enough
+        missing = np.where(idle, 0.0, missing)
+        done = missing.sum(-1) <= enough
         if sweep >= _TOGETHER:
             settled = fleet.largest(np.abs(step)) <= _SETTLED
             price_low = np.where(settled & (excess > 0), np.maximum(price_low, log_price), price_low)
@@ -131,18 +148,14 @@ def solve(fleet: Fleet, deadlines: Array, v: Array, log_price: Array, precision:
             moved = fleet.spread(move) != 0
             low, high = np.where(moved, -np.inf, low), np.where(moved, np.inf, high)
             done |= ((price_high - price_low <= 1e-14 * np.abs(log_price)) | idle).all(-1)
-        push = found.elasticity * fleet.spread(move)
-        bent = push * at.per_v * at.stiff
-        # Not ρ but its logarithm follows the price, so that ρ does not fall below 0.
-        push = np.where(bent > 1e-3, -np.expm1(-bent) / np.maximum(bent, 1e-3), 1.0) * push
-        ahead = ahead + push
-        ahead = np.minimum(np.maximum(ahead, market.least), market.most)
+        solved = Solved(market, v, at, found, log_price, idle, step, move, sweep + 1)
         if done.all():
             break
+        ahead, dearer = solved.ahead()
         if sweep >= _TOGETHER:
-            ahead, move = np.where(done[:, None], v, ahead), np.where(done[:, None], 0.0, move)
-        v, log_price = ahead, log_price + move
-    return Solved(market, at, found, log_price, idle, ahead, log_price + move, sweep + 1)
+            ahead, dearer = np.where(done[:, None], v, ahead), np.where(done[:, None], log_price, dearer)
+        v, log_price = ahead, dearer
+    return solved
 
 
 def _usual_price(fleet: Fleet, at: State) -> Array:

@@ -105,8 +105,10 @@ class _Search:
         fleet = self.fleet
         solved = deadline.solve(fleet, np.array([time]), self.v, self.log_price, np.array([precision]))
         idle = fleet.spread(solved.idle[0])
-        self.v, self.log_price = np.where(idle, self.v, solved.v[0]), solved.next_price[0]
-        bandwidth = np.where(idle, self.full, fleet.snr_hz * np.exp(solved.v[0]))
+        ahead, (self.log_price,) = solved.ahead()
+        v = ahead[0]
+        self.v = np.where(idle, self.v, v)
+        bandwidth = np.where(idle, self.full, fleet.snr_hz * np.exp(v))
         bandwidth = fleet.fill(bandwidth)
         keep = fleet.keep_by(np.array(time), rate(bandwidth, fleet.snr_hz, fleet.rate))
         keep = np.where(idle, fleet.keep_max, keep)
@@ -116,7 +118,7 @@ class _Search:
             prices = np.where(solved.idle, -np.inf, solved.log_price)
             if deadline.dual(solved, slice(0, 1), solved.answer, prices)[0] > self.budget:
                 self.low = time
-        return float(solved.error()[0]), float(solved.slope()[0])
+        return float(solved.error()[0]), float(solved.slope(ahead)[0])
 
     def _error(self, keep: Array) -> float:
         return float(self.fleet.error(keep) @ self.fleet.weight)

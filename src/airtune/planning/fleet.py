@@ -32,7 +32,7 @@ class Fleet:
     `prune_floor` to `prune_max`, keeps the problem's order.
 
     `rigid` marks clients whose time does not depend on x. Only cells with clients count; `starts` has
-    the first client of each, `cell` each client's cell, `bandwidth_hz` is (cells,). From deadline `longest`
+    the first client of each, `sizes` how many there are, `bandwidth_hz` is (cells,). From deadline `longest`
     (cells,) on everyone in a cell can be as full as it may be, with Σ w e = `least_error`; a solver that
     wants these sets them.
     """
@@ -43,7 +43,7 @@ class Fleet:
     starts: Index
     longest: Array
     least_error: Array
-    cell: Index
+    sizes: Index
     bandwidth_hz: Array
     rate: str
     rounds: Rounds
@@ -74,7 +74,7 @@ class Fleet:
         order = np.argsort(problem.cell, kind="stable")
         sizes = np.bincount(problem.cell)
         used = np.flatnonzero(sizes)
-        starts, cell = _cells(sizes[used])
+        sizes = sizes[used]
         rigid = (problem.compute_s == 0) & (problem.payload_bits == 0)
         ceiling = np.where(rigid, floor, ceiling)
         nodes, scale, offset, power = _pieces(problem, floor, ceiling)
@@ -82,10 +82,10 @@ class Fleet:
             order=order,
             prune_floor=floor,
             prune_max=problem.prune_max,
-            starts=starts,
-            longest=np.full(len(starts), np.inf),
-            least_error=np.zeros(len(starts)),
-            cell=cell,
+            starts=_starts(sizes),
+            sizes=sizes,
+            longest=np.full(len(used), np.inf),
+            least_error=np.zeros(len(used)),
             bandwidth_hz=problem.bandwidth_hz[used],
             rate=problem.rate,
             rounds=problem.rounds,
@@ -114,7 +114,7 @@ class Fleet:
             starts=self.starts[chosen] - first,
             longest=self.longest[chosen],
             least_error=self.least_error[chosen],
-            cell=self.cell[clients] - chosen.start,
+            sizes=self.sizes[chosen],
             bandwidth_hz=self.bandwidth_hz[chosen],
         )
 
@@ -122,12 +122,10 @@ class Fleet:
         """The part of the fleet in the cells that a mask (cells,) chooses."""
         if chosen.all():
             return self
-        sizes = np.diff(np.append(self.starts, len(self.order)))[chosen]
-        starts, cell = _cells(sizes)
         return replace(
             self.sample(self.spread(chosen)),
-            starts=starts,
-            cell=cell,
+            starts=_starts(self.sizes[chosen]),
+            sizes=self.sizes[chosen],
             longest=self.longest[chosen],
             least_error=self.least_error[chosen],
             bandwidth_hz=self.bandwidth_hz[chosen],
@@ -155,7 +153,7 @@ class Fleet:
 
     def spread(self, values: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
         """(..., cells): each client its cell's value, (..., K)."""
-        return np.asarray(values[..., self.cell])
+        return values.repeat(self.sizes, axis=-1)
 
     def equal_bandwidth(self) -> Array:
         """(K,) every client an equal part of its cell; who needs more than that gets its floor."""
@@ -224,9 +222,9 @@ _PER_CLIENT = (
 )
 
 
-def _cells(sizes: Index) -> tuple[Index, Index]:
-    """The first client of each cell, and each client's cell."""
-    return np.append(0, np.cumsum(sizes)[:-1]), np.repeat(np.arange(len(sizes)), sizes)
+def _starts(sizes: Index) -> Index:
+    """The first client of each cell."""
+    return np.append(0, np.cumsum(sizes)[:-1])
 
 
 def _check_rounds(problem: Problem, floor: Array) -> None:

@@ -25,11 +25,12 @@ from airtune.planning.fleet import Array
 from airtune.planning.response import answer
 from airtune.planning.rounds import Rounds
 
+_SAFE = 0.6  # of the steps that would do if J were what it is at T*
 _INNER, _GROWTH = (
-    2.0,
-    4.0,
-)  # the ladder around T*: its first step over √(gap/bend), and the ratio of its steps
-_MOST_CUTS = 8
+    (1.0, 4.0),
+    (2.0, 16.0),
+)  # limits of the first step over √(gap/bend), and of the ratio of steps
+MOST_CUTS = 8
 
 
 @dataclass(frozen=True)
@@ -42,25 +43,35 @@ class Interval:
     total: float
 
 
-def ladder(centre: float, first: float, last: float, tolerance: float) -> Array:
+def ladder(centre: float, first: float, last: float, tolerance: float, apart: float) -> Array:
     """Deadlines from the first to the last, in steps that grow with the distance from the centre.
 
+    Let log J be bend·t²/2 at the relative distance t, and let the slope of a line leave J's by apart·bend·h
+    on an interval of width h. From a to a·r the lines meet half-way, above the centre by something in
+    proportion to r - apart·(r - 1)²; from the centre to a they meet apart·bend·a²/4 below it.
+
     Args:
-        tolerance: the relative distance from the centre at which J is larger by the gap.
+        tolerance: √(gap/bend).
     """
-    steps = _INNER * tolerance * centre * _GROWTH ** np.arange(64)
+    apart = max(1e-9, apart)
+    inner = np.clip(_SAFE * np.sqrt(2.0 / apart), *_INNER)
+    growth = np.clip(1.0 + _SAFE * (1.0 + np.sqrt(1.0 + 4.0 * apart)) / (2.0 * apart), *_GROWTH)
+    steps = inner * tolerance * centre * growth ** np.arange(64.0)
+    # Close to the least deadline prices change fastest.
+    middle = 0.5 * (first + centre)
     left, right = centre - steps, centre + steps
-    left, right = left[left > first], right[right < last]
-    return np.array([first, *left[::-1], centre, *right, last])
+    left, right = left[left > middle], right[right < last]
+    end = [last] if last > centre else []
+    return np.array([first, middle, *left[::-1], centre, *right, *end])
 
 
 def cuts(interval: Interval, goal: float, first: float) -> Array:
     """An interval's ends and where to cut it: as often as a bound with a quadratic error needs."""
     left, right = interval.left, interval.right
-    count = _MOST_CUTS
+    count = MOST_CUTS
     if np.isfinite([interval.total, goal]).all():
         missing = max(interval.total - interval.bound, 0.0) / max(interval.total - goal, 1e-300)
-        count = int(np.clip(np.ceil(1.1 * np.sqrt(missing)), 2, _MOST_CUTS))
+        count = int(np.clip(np.ceil(1.1 * np.sqrt(missing)), 2, MOST_CUTS))
     if left == first:
         # Close to the least deadline prices change fastest, so that is where to look most closely.
         return np.asarray(left + (right - left) * np.append(0.0, 4.0 ** np.arange(-count + 1, 1)))

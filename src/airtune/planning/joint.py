@@ -14,7 +14,7 @@ import numpy.typing as npt
 from airtune.planning import deadline
 from airtune.planning.bandwidth_only import finish_together, slowest
 from airtune.planning.fleet import Array, Fleet, Mask
-from airtune.planning.interval import Interval, cuts, ladder, least_on_lines, lines
+from airtune.planning.interval import MOST_CUTS, Interval, cuts, ladder, least_on_lines, lines
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
 from airtune.planning.pruning_only import totals
@@ -29,6 +29,7 @@ _MOST_SWEEPS = 2500  # hundreds of times what ordinary problems need; then the g
 _MOST_ROWS = 32  # deadlines solved at once
 _GUESSES = np.linspace(0.0, 1.0, 16)[5:-1] ** 2  # in the range of T
 _FURTHEST = 5.0  # that log b and log λ are taken to move from one deadline to another
+_COARSE = 0.1  # how precisely deadlines far from T* are solved, as J's distance from its least value
 _SAMPLE = 4096  # clients that the first guess of T* looks at
 
 
@@ -52,6 +53,8 @@ def _late(fleet: Fleet, equal: Array) -> Mask:
 
     The other cells need no search: whatever the deadline, equal bandwidth is enough for them.
     """
+    if len(fleet.starts) == 1:
+        return np.ones(1, bool)
     least = slowest(fleet, fleet.keep_min, fleet.spread(fleet.bandwidth_hz)).max()
     return np.asarray(~(slowest(fleet, fleet.keep_max, equal) < least * (1.0 - _ROUNDING)))
 
@@ -66,6 +69,7 @@ class _Search:
     def __init__(self, fleet: Fleet, gap: float, runs: Runs) -> None:
         self.fleet, self.gap, self.runs = fleet, gap, runs
         self.sweeps = 0
+        self.coarse = _COARSE
         (shortest, longest), (self.bandwidth, self.full) = self._finish_together(
             np.array([fleet.keep_min, fleet.keep_max])
         )
@@ -92,18 +96,23 @@ class _Search:
         if not self.last > self.first:
             return self.best * (1.0 - _ROUNDING)
         centre, bend = stationary(self._probe, self.first, self.last, self._guess(), self.gap)
-        self._take(centre)
-        unsettled = self._bounded([ladder(centre, self.first, self.last, np.sqrt(self.gap / bend))])
+        rounds, apart = self.fleet.rounds, self._take(centre)
+        apart *= rounds.penalty * centre * centre / (self.left * bend)
+        # Beyond this the best plan found is faster even than the fewest rounds.
+        self.last = min(self.last, self.best / float(rounds.count(self.fleet.least_error.sum())))
+        unsettled = self._bounded([ladder(centre, self.first, self.last, np.sqrt(self.gap / bend), apart)])
         settled = np.inf
         while unsettled:
             goal = self.best * (1.0 - self.gap)
-            cut = []
-            for each in unsettled:
+            cut: list[Interval] = []
+            room = (_MOST_SWEEPS - self.sweeps) * _MOST_ROWS // (MOST_CUTS + 1)
+            for each in sorted(unsettled, key=lambda each: each.bound):
                 narrow = each.right - each.left <= _NARROW * each.right
-                if each.bound >= goal or narrow or self.sweeps >= _MOST_SWEEPS:
+                if each.bound >= goal or narrow or len(cut) >= room:
                     settled = min(settled, each.bound)
                 else:
                     cut.append(each)
+            self.coarse *= 0.1
             unsettled = self._bounded([cuts(each, goal, self.first) for each in cut])
         return min(settled, self.best) * (1.0 - _ROUNDING)
 
@@ -129,7 +138,7 @@ class _Search:
 
         J' has the sign of 1 - φE - φST where S is how fast the least error E falls.
         """
-        error, slope, bend = self._move(time, max(1e-5 * self.gap, 1e-3 * step * step))
+        error, slope, bend, _ = self._move(time, max(1e-2 * self.gap, 1e-2 * abs(step) ** 1.5))
         penalty = self.fleet.rounds.penalty
         left = max(1.0 - penalty * float(error), 0.0)
         self.left = left if left > 0 else self.left
@@ -137,27 +146,29 @@ class _Search:
         return excess, float(np.expm1(excess) - time * bend / slope)
 
     def _move(self, time: float, precision: float) -> Array:
-        """Solve at a deadline and make it the centre: (3,) about the least error, how fast it falls, and the
-        derivative of that."""
+        """Solve at a deadline and make it the centre: (4,) about the least error, how fast it falls, the
+        derivative of that, and how fast bounds on it part from it."""
 
         def task(cells: slice) -> tuple[list[float], int]:
             solved = self._solve(cells, np.array([time]), precision)
             clients = self.runs.clients(cells)
-            drift, price_drift, bend = solved.drift()
-            moved = ~_spread_idle(solved)
-            np.copyto(self.v[clients], solved.v[0], where=moved & np.isfinite(solved.v[0]))
+            drift, price_drift, *sums = solved.drift()
+            ahead, dearer = solved.ahead()
+            slope, (v,), (log_price,) = solved.slope(ahead), ahead, dearer
+            np.copyto(self.v[clients], v, where=~_spread_idle(solved) & np.isfinite(v))
             self.drift[clients], self.price_drift[cells] = drift[0], price_drift[0]
-            self.log_price[cells] = np.where(np.isfinite(solved.next_price[0]), solved.next_price[0], np.nan)
-            return [float(solved.error()[0]), float(solved.slope()[0]), float(bend[0])], solved.sweeps
+            self.log_price[cells] = np.where(np.isfinite(log_price), log_price, np.nan)
+            return [float(values[0]) for values in (solved.error(), slope, *sums)], solved.sweeps
 
         sums, sweeps = zip(*self.runs.each(task), strict=True)
         self.sweeps += max(sweeps)
         self.centre = time
         return np.asarray(np.sum(sums, axis=0))
 
-    def _take(self, time: float) -> None:
-        """Make a deadline the centre, and keep the choice there if it is the best so far."""
-        self._move(time, 1e-4 * self.gap)
+    def _take(self, time: float) -> float:
+        """Make a deadline the centre, and keep the choice there if it is the best so far; how fast bounds on
+        the slope of the least error part from it there."""
+        *_, apart = self._move(time, self.gap)
 
         def task(cells: slice) -> tuple[Array, Array, float]:
             fleet, clients = self.fleet.cells(cells), self.runs.clients(cells)
@@ -179,11 +190,12 @@ class _Search:
         total = slowest * float(self.fleet.rounds.count(self.fleet.error(keep) @ self.fleet.weight))
         if total <= self.best:
             self.best, self.keep, self.bandwidth = total, keep, bandwidth
+        return float(apart)
 
     def _solve(self, cells: slice, deadlines: Array, precision: float) -> deadline.Solved:
         """J is found to a relative `precision` at `centre`, and less precisely far from it."""
         clients, far = self.runs.clients(cells), 1.0 - deadlines / self.centre
-        known = (precision + 0.01 * far * far) * self.left / self.fleet.rounds.penalty
+        known = (precision + self.coarse * far * far) * self.left / self.fleet.rounds.penalty
         ahead = self._ahead(deadlines)[:, None]
         v = self.v[clients] + _limited(self.drift[clients] * ahead)
         log_price = self.log_price[cells] + _limited(self.price_drift[cells] * ahead)

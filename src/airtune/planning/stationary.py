@@ -14,7 +14,7 @@ def stationary(
 ) -> tuple[float, float]:
     """A deadline between `first` and `last` that takes about the least N·T, or one next to an end.
 
-    Its N·T is known to about a hundredth of the relative `gap`, unless it only is one of several valleys.
+    Its N·T is known to some hundredths of the relative `gap`, unless it only is one of several valleys.
 
     Args:
         probe: of a deadline and its relative distance from the one sought gives f, which is above 0 where N·T
@@ -32,7 +32,7 @@ def stationary(
         excess, fall = probe(time, step)
         low, high = (time, high) if excess > 0 else (low, time)
         bend = max(fall, 1.0) if np.isfinite(fall) else bend
-        near = 0.1 * np.sqrt(gap / bend)
+        near = 0.2 * np.sqrt(gap / bend)
         # Close to the least deadline bandwidth is dear: f is close to a straight line over log(T - T_least).
         change = float(np.divide(excess * time, fall * (time - first)))
         change = min(max(change, -_STRIDE), _STRIDE)
