@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import airtune
+from airtune.errors import ArgumentError
 from airtune.methods import METHODS
 
 TINY = Path(__file__).parents[1] / "examples" / "tiny.yaml"
@@ -98,6 +99,29 @@ def test_planning_may_leave_clients_out():
     assert found.total_s <= airtune.plan(problem).total_s * (1 + 1e-6)
     with pytest.raises(ValueError, match="joint"):
         airtune.plan(problem, "fedit", allow_drop=True)
+
+
+def test_planning_in_resource_blocks():
+    problem = airtune.Problem.from_json(PROBLEM)
+    blocks = airtune.plan(problem, resource_block_hz=180e3).bandwidth_hz / 180e3
+    assert blocks.tolist() == [round(number) for number in blocks]
+
+
+@pytest.mark.parametrize(
+    ("argument", "found", "arguments"),
+    [
+        ("method", "best", {"method": "best"}),
+        ("allow_drop", "method fedit", {"method": "fedit", "allow_drop": True}),
+        ("resource_block_hz", "allow_drop", {"resource_block_hz": 180e3, "allow_drop": True}),
+        ("resource_block_hz", -1.0, {"resource_block_hz": -1.0}),
+        ("error_budget", "resource_block_hz", {"error_budget": 0.1, "resource_block_hz": 180e3}),
+        ("error_budget", 2.0, {"error_budget": 2.0}),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(argument, found, arguments):
+    with pytest.raises(ArgumentError) as error:
+        airtune.plan(airtune.Problem.from_json(PROBLEM), **arguments)
+    assert (error.value.argument, error.value.found) == (argument, found)
 
 
 def test_planning_numbers_loads_no_heavy_library():

@@ -147,6 +147,17 @@ def test_plan_prints_a_table(airtune, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["problem.json"]
 
 
+def test_plan_of_a_small_cell_is_in_khz(airtune, tmp_path):
+    small = json.loads(problem())
+    small["cells"][0]["bandwidth_hz"] = 2e5
+    (tmp_path / "problem.json").write_text(json.dumps(small))
+    code, output, error = airtune("plan", "problem.json")
+    assert (code, error) == (0, "")
+    assert sum(" kHz " in line for line in output.splitlines()) == 2 + 1
+    assert "one more kHz in cell-0 saves" in output
+    assert "MHz" not in output
+
+
 def test_plan_says_what_binds_and_what_would_help(airtune, tmp_path, monkeypatch):
     clients = [client(f"c{k}", weight=1 / 30, compute_s=float(k + 1)) for k in range(30)]
     (tmp_path / "problem.json").write_text(problem(*clients))
@@ -156,7 +167,7 @@ def test_plan_says_what_binds_and_what_would_help(airtune, tmp_path, monkeypatch
     for text in ("bound by", "deadline", "twice as fast", " %)", "and 10 more clients", "one more MHz in"):
         assert text in output
     assert max(map(len, output.splitlines())) <= 80
-    assert sum(line.startswith("c") and " MHz " in line for line in output.splitlines()) == 20
+    assert sum(line.startswith("c") and " kHz " in line for line in output.splitlines()) == 20
     plan = Plan.from_json(airtune("plan", "problem.json", "--json")[1])
     assert plan.binds is not None
     assert "deadline" in plan.binds[29]

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from airtune import planning
+from airtune.errors import ArgumentError, words
 from airtune.methods import METHODS, Situation
 from airtune.observer import Observer
 from airtune.planning import Plan, Problem, participation
+from airtune.planning.blocks import in_blocks
+from airtune.planning.explain import Explanation, explain
 from airtune.scenario import Scenario, known_method
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ def plan(
     gap: float = 1e-6,
     allow_drop: bool = False,
     error_budget: float | None = None,
+    resource_block_hz: float | None = None,
 ) -> Plan:
     """Choose every client's pruning rate and bandwidth.
 
@@ -33,29 +37,55 @@ def plan(
         allow_drop: also choose whom to leave out, at the cost of its `drop_error`; with `joint` only.
         error_budget: make the round as short as it can be with Σ w·e(ρ) of at most so much, instead of the
             whole run; with `joint` only, and nobody left out.
+        resource_block_hz: give bandwidth in whole blocks of so many Hz; with `joint` only, neither of the
+            two above beside it.
 
     Raises:
         InfeasibleError: no plan exists; names the client that binds.
-        ValueError: there is no such method, or it can neither choose whom to leave out nor keep to a budget,
-            or the budget is below 0 or not below 1/penalty.
+        ArgumentError (a ValueError): there is no such method, arguments exclude each other, the budget is
+            below 0 or not below 1/penalty, or blocks are of no use in a cell.
 
     Example:
         >>> import airtune
         >>> chosen = airtune.plan(airtune.Problem.load("problem.json"))
         >>> chosen.total_s, chosen.prune, chosen.bandwidth_hz
     """
-    rule = METHODS[known_method(method)]
-    if allow_drop and method != "joint":
-        raise ValueError(f"{method} cannot choose whom to leave out: expected joint")
-    if allow_drop and error_budget is not None:
-        raise ValueError("error_budget with allow_drop: expected one of them")
+    _check(method, allow_drop, error_budget, resource_block_hz)
     situation = first_round(problem, method, gap)
+    allowed = situation.allowed
     if allow_drop:
-        return participation.solve(situation.problem(situation.allowed), gap)
+        return participation.solve(situation.problem(allowed), gap)
     if error_budget is not None:
-        numbers, allowed = situation.problem(situation.allowed), situation.allowed
-        return planning.plan(numbers, method, gap, allowed, error_budget=error_budget)
-    return rule.plan(situation)
+        return planning.plan(situation.problem(allowed), method, gap, allowed, error_budget=error_budget)
+    chosen = METHODS[method].plan(situation)
+    if resource_block_hz is not None:
+        return in_blocks(situation.problem(allowed), chosen, resource_block_hz)
+    return chosen
+
+
+def explained(problem: Problem | Scenario, gap: float = 1e-6, allow_drop: bool = False) -> Explanation:
+    """The plan of `joint`, with what binds its clients, and what would help; both as in `plan`."""
+    chosen = plan(problem, "joint", gap, allow_drop)
+    situation = first_round(problem, "joint", gap)
+    why = explain(situation.problem(situation.allowed), chosen)
+    return replace(why, plan=replace(chosen, binds=why.binds))
+
+
+def _check(method: str, allow_drop: bool, error_budget: float | None, block_hz: float | None) -> None:
+    """What goes with what; an error names the first argument that does not fit."""
+    try:
+        known_method(method)
+    except ValueError as error:
+        raise ArgumentError("method", method, str(error)) from error
+    other = None if method == "joint" else words(f"method {method}")
+    if allow_drop and other:
+        raise ArgumentError("allow_drop", other, "joint")
+    other = "allow_drop" if allow_drop else other
+    if block_hz is not None and other:
+        raise ArgumentError("resource_block_hz", other, "method joint, with nobody left out")
+    other = "resource_block_hz" if block_hz is not None else other
+    if error_budget is not None and other:
+        raise ArgumentError("error_budget", other, "method joint alone")
 
 
 def first_round(problem: Problem | Scenario, method: str, gap: float = 1e-6) -> Situation:

@@ -1,13 +1,12 @@
 """The command line: parse, call, print. A user's mistake is one line on stderr and exit status 2."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from airtune.errors import AirtuneError, InputError, words
+from airtune.errors import AirtuneError, ArgumentError, InputError, words
 from airtune.version import __version__
 
 app = typer.Typer(
@@ -17,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_PLAN_OPTIONS = ("allow_drop", "resource_block_hz")  # that others exclude
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 ScenarioFile = Annotated[Path, typer.Argument(help="Scenario in YAML.", show_default=False)]
@@ -79,43 +79,26 @@ def plan(
     from airtune import api
     from airtune.files import write_whole
     from airtune.planning import Problem
-    from airtune.planning.blocks import in_blocks
-    from airtune.planning.explain import explain
-    from airtune.scenario import known_method
     from airtune.scenario_file import load_scenario
 
-    try:
-        known_method(method)
-    except ValueError as error:
-        raise InputError("--method", "", method, str(error)) from error
-    if allow_drop and method != "joint":
-        raise InputError("--allow-drop", "", words(f"method {method}"), "joint")
-    if resource_block_hz is not None and (allow_drop or method != "joint"):
-        found = words("--allow-drop" if allow_drop else f"method {method}")
-        raise InputError("--resource-block-hz", "", found, "method joint, with nobody left out")
-    if error_budget is not None and (allow_drop or resource_block_hz is not None or method != "joint"):
-        found = words("--allow-drop" if allow_drop else f"method {method}")
-        found = words("--resource-block-hz") if resource_block_hz is not None else found
-        raise InputError("--error-budget", "", found, "method joint alone")
+    # JSON is YAML too: only its name tells a problem file from a scenario.
     problem = Problem.load(source) if source.suffix == ".json" else load_scenario(source)
-    try:
-        chosen = api.plan(problem, method, allow_drop=allow_drop, error_budget=error_budget)
-    except ValueError as error:
-        if error_budget is None:
-            raise
-        raise InputError("--error-budget", "", error_budget, str(error).partition("expected ")[2]) from error
     why = None
-    if method == "joint" and error_budget is None:  # of a budget's plan N·T is not the least
-        situation = api.first_round(problem, method)
-        numbers = situation.problem(situation.allowed)
-        if resource_block_hz is None:  # no multipliers explain plans that are not optimal or not continuous
-            why = explain(numbers, chosen)
-            chosen = replace(chosen, binds=why.binds)
+    try:
+        if method == "joint" and resource_block_hz is None and error_budget is None:
+            why = api.explained(problem, allow_drop=allow_drop)
+            chosen = why.plan
         else:
-            try:
-                chosen = in_blocks(numbers, chosen, resource_block_hz)
-            except ValueError as error:
-                raise InputError("--resource-block-hz", "", resource_block_hz, str(error)) from error
+            chosen = api.plan(
+                problem,
+                method,
+                allow_drop=allow_drop,
+                error_budget=error_budget,
+                resource_block_hz=resource_block_hz,
+            )
+    except ArgumentError as error:
+        found = words(_option(error.found)) if error.found in _PLAN_OPTIONS else error.found
+        raise InputError(_option(error.argument), "", found, error.expected) from error
     if out is not None:
         write_whole(out, chosen.to_json())
     if json:
@@ -260,6 +243,10 @@ def _target(text: str) -> float | Literal["auto"]:
         return float(text)
     except ValueError as error:
         raise InputError("--target-loss", "", text, "auto, or a test loss above 0") from error
+
+
+def _option(argument: object) -> str:
+    return f"--{argument}".replace("_", "-")
 
 
 def _new_folder(name: str) -> Path:

@@ -16,6 +16,17 @@ class InputError(AirtuneError):
         super().__init__(f"{place}: found {_short(found)}, expected {expected}")
 
 
+class ArgumentError(ValueError):
+    """An argument is of no use, or not beside others: says which, what was found and what was expected.
+
+    What was found may be the name of another argument.
+    """
+
+    def __init__(self, argument: str, found: object, expected: str) -> None:
+        self.argument, self.found, self.expected = argument, found, expected
+        super().__init__(f"{argument}: found {_short(found)}, expected {expected}")
+
+
 class InfeasibleError(AirtuneError):
     """No plan exists. Names the client that binds and why."""
 

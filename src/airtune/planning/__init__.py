@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from airtune.errors import InfeasibleError
+from airtune.errors import ArgumentError, InfeasibleError, words
 from airtune.planning import bandwidth_only, fedit, jcpba, joint, online, pruning_only, uniform
 from airtune.planning.error_budget import shortest_round
 from airtune.planning.online import Pace
@@ -70,9 +70,9 @@ def plan(
         >>> chosen.total_s, chosen.lower_bound_s
     """
     if method not in SOLVERS:
-        raise ValueError(f"method {method!r}: expected one of {', '.join(SOLVERS)}")
+        raise ArgumentError("method", method, f"one of {', '.join(SOLVERS)}")
     if not gap > 0:
-        raise ValueError(f"gap {gap!r}: expected a number above 0")
+        raise ArgumentError("gap", gap, "a number above 0")
     solver = SOLVERS[method]
     if error_budget is not None:
         solver = _shortest_round(problem, method, gap, participates, error_budget)
@@ -98,9 +98,9 @@ def _shortest_round(
 ) -> Callable[[Problem], Plan]:
     """The solver for an error budget, of which those left out use up their part."""
     if method != "joint":
-        raise ValueError(f"error_budget with method {method!r}: expected joint")
+        raise ArgumentError("error_budget", words(f"method {method}"), "method joint alone")
     most = 1.0 / problem.rounds.penalty
     if not 0 <= budget < most:
-        raise ValueError(f"error_budget {budget!r}: expected a number from 0 to below 1/penalty = {most:.6g}")
+        raise ArgumentError("error_budget", budget, f"a number from 0 to below 1/penalty = {most:.6g}")
     left_out = 0.0 if participates is None else (problem.weight * problem.drop_error)[~participates].sum()
     return partial(shortest_round, error_budget=budget, used=float(left_out), gap=gap)

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from airtune.errors import InfeasibleError
+from airtune.errors import ArgumentError, InfeasibleError
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
 from airtune.planning.support import least_prune
@@ -40,11 +40,11 @@ def in_blocks(problem: Problem, chosen: Plan, block_hz: float) -> Plan:
 
     Raises:
         InfeasibleError: a cell has fewer blocks than clients with something to send.
-        ValueError: a block that is not above 0, or more than `MOST_BLOCKS` in a cell.
+        ArgumentError: a block that is not above 0, or more than `MOST_BLOCKS` in a cell.
     """
     begin = time.perf_counter()
     if not 0 < block_hz < np.inf:
-        raise ValueError("a resource block above 0 Hz")
+        raise ArgumentError("resource_block_hz", block_hz, "a resource block above 0 Hz")
     with np.errstate(all="ignore"):  # as in `plan`: numbers near the ends of the range
         plan = _in_blocks(problem, chosen, block_hz)
     return replace(plan, solve_s=chosen.solve_s + time.perf_counter() - begin)
@@ -54,7 +54,7 @@ def _in_blocks(problem: Problem, chosen: Plan, block_hz: float) -> Plan:
     part = problem.restrict(chosen.participates)
     blocks = np.floor(part.bandwidth_hz / block_hz * (1 + 1e-12))
     if blocks[part.cell].max() > MOST_BLOCKS:
-        raise ValueError(f"at most {MOST_BLOCKS} resource blocks in a cell")
+        raise ArgumentError("resource_block_hz", block_hz, f"at most {MOST_BLOCKS} resource blocks in a cell")
     grid = _Grid(part, blocks.astype(np.int64), block_hz)
     counts, deadline = _search(grid, chosen)
     prune, hertz = np.ones(len(problem.ids)), np.zeros(len(problem.ids))

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from airtune.planning import Plan
 from airtune.planning.explain import Explanation
+from airtune.results.formats import si_scale
 
 _SHOWN, _CELLS_SHOWN = 20, 5
 # Clients: beyond, answers to "what if" are the multipliers', or they would take seconds.
@@ -63,9 +64,10 @@ def _shown(plan: Plan, why: Explanation | None) -> Sequence[int]:
 def _cells(plan: Plan, why: Explanation | None, k: int) -> list[str]:
     if not plan.participates[k]:
         return ["left out"]
+    factor, unit = _hertz(float(plan.bandwidth_hz.max()))
     found = [
         f"{plan.prune[k]:.3f}",
-        f"{plan.bandwidth_hz[k] / 1e6:.3f} MHz",
+        f"{plan.bandwidth_hz[k] / factor:.3f} {unit}",
         f"{plan.uplink_s[k]:.2f} s",
         f"{plan.client_round_s[k]:.2f} s",
     ]
@@ -80,20 +82,26 @@ def _cells(plan: Plan, why: Explanation | None, k: int) -> list[str]:
 
 
 def _bandwidth_lines(why: Explanation) -> list[str]:
-    """What one more MHz would save, cell by cell from the dearest down."""
+    """What one more MHz (or kHz, in small cells) would save, cell by cell from the dearest down."""
     lines = []
     order = np.argsort(-why.hertz_s, kind="stable")
     used = [int(cell) for cell in order if (why.problem.cell == cell).any()]
     for cell in used[:_CELLS_SHOWN]:
+        more, unit = _hertz(float(why.problem.bandwidth_hz[cell]))
         if len(why.binds) <= _CELLS_PLANNED_ANEW:
-            saved, about = why.saved_by_bandwidth(cell, _MEGAHERTZ), ""
+            saved, about = why.saved_by_bandwidth(cell, more), ""
         else:
-            saved, about = float(why.hertz_s[cell]) * _MEGAHERTZ, "≈ "
+            saved, about = float(why.hertz_s[cell]) * more, "≈ "
         saving = _saving(why.plan, saved, about)
-        lines.append(f"one more MHz in {why.problem.cell_ids[cell]} saves {saving}")
+        lines.append(f"one more {unit} in {why.problem.cell_ids[cell]} saves {saving}")
     if len(used) > _CELLS_SHOWN:
         lines.append(f"and less in {len(used) - _CELLS_SHOWN} more cells")
     return lines
+
+
+def _hertz(largest: float) -> tuple[float, str]:
+    """The unit for bandwidths up to `largest`: MHz, or what is smaller where they are."""
+    return si_scale(min(largest, _MEGAHERTZ), "Hz")
 
 
 def _few(why: Explanation) -> bool:
