@@ -133,7 +133,7 @@ class Choices:
             fall = (costs[0] - costs[1]) * width / (places[1] - places[0])
             rise = (costs[3] - costs[2]) * width / (places[3] - places[2])
             excess = rise - (costs[2] - costs[1])
-            both = np.where(fall > 0, excess / (1.0 + rise / fall), 0.0)
+            both = np.where(fall <= 0, 0.0, excess / (1.0 + rise / fall))
             return np.fmin(np.fmin(both, excess), fall)
 
         with np.errstate(divide="ignore", invalid="ignore"):
