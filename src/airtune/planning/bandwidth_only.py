@@ -10,6 +10,7 @@ from airtune.radio.rate import LN2, reached
 # A deadline is met to this precision, or an upload shorter than the rounding of the round would fail.
 ROUND_UP = 1 + 1e-15
 _TOGETHER = 12  # sweeps in which times and bandwidths move together
+_FURTHEST = 50.0  # that log b is taken to follow a time
 
 
 def solve(problem: Problem) -> Plan:
@@ -71,7 +72,9 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
         after = np.where(inside, proposal, 0.5 * (low + high))
         # Far from convergence time waits for the clients, so that its bracket stays one.
         after = np.where(done | (~settled & (sweep >= _TOGETHER)), time, after)
-        v = v + step + follow * fleet.spread(after - time)
+        # Rates follow the time that uploads have; one far shorter than the step in time is soon far off.
+        longer = np.maximum(fleet.spread(after - time) / upload, -0.9)
+        v = v + step + np.maximum(-per_odds / (1.0 - share) * np.log1p(longer), -_FURTHEST)
         time = after
     time = np.where(met, time, high)
     return time, fleet.fill(bandwidth)
