@@ -138,8 +138,9 @@ class _Clients:
         with np.errstate(divide="ignore", invalid="ignore"):
             sides = np.array([harm / saved for saved, harm in (self.left, self.right)])
         known = np.isfinite(sides) & some
-        total, count = np.where(known, sides, 0.0).sum(0), known.sum(0)
-        return np.asarray(total / np.maximum(count, 1))
+        price = np.where(known, sides, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+        # Whoever is full may be settled by more than its own ρ: at most N is to be had in all.
+        return np.asarray(price * min(1.0, self.rounds / max(float(price.sum()), self.rounds)))
 
 
 def _bandwidth_prices(problem: Problem, client: _Clients) -> Array:
