@@ -94,9 +94,9 @@ def test_plans_survive_writing_and_reading(method: str) -> None:
         (
             "cells.1.bandwidth_hz",
             1e31,
-            r"cells.1.bandwidth_hz: found 1e\+31, expected 0 or a size from 1e-30 to",
+            r"cells.1.bandwidth_hz: found 1e\+31, expected 0 or a size from 1e-12 to",
         ),
-        ("clients.1.fixed_s", 1e-31, "clients.1.fixed_s: found 1e-31, expected 0 or a size from 1e-30 to"),
+        ("clients.1.fixed_s", 1e-31, "clients.1.fixed_s: found 1e-31, expected 0 or a size from 1e-12 to"),
         ("clients.1.id", "a\nb", "expected printable text"),
         ("cells.1.id", "cell-0", "'cell-0' twice"),
         ("clients.1.id", "c0", "'c0' twice"),
@@ -120,6 +120,8 @@ def test_plans_survive_writing_and_reading(method: str) -> None:
         ("clients.0.error.prune", [0, 0, 1], "increase"),
         ("clients.0.error.kind", "cubic", "clients.0.error"),
         ("rounds.error.exponent", 0.5, "rounds.error.exponent: found 0.5"),
+        ("rounds.error.exponent", 101, "rounds.error.exponent: found 101, expected at most 100"),
+        ("clients.0.error.prune", [0, 1e-7, 1], "increase, each by 1e-06 at least"),
         ("rounds.penalty", 0, "rounds.penalty: found 0"),
         ("clients.2.memory.budget_bytes", DELETE, "clients.2.memory.budget_bytes: found nothing"),
         (

@@ -42,7 +42,9 @@ def _printable(text: str) -> str:
     return text
 
 
-SMALLEST, LARGEST = 1e-30, 1e30
+SMALLEST, LARGEST = 1e-12, 1e18
+_STEEPEST = 100  # exponent
+_NEAREST = 1e-6  # pruning rates of a table
 Number = Annotated[float, BeforeValidator(_number)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
@@ -58,7 +60,7 @@ class _Part(BaseModel):
 
 class PowerPart(_Part):
     kind: Literal["power"]
-    exponent: Annotated[Measure, Field(ge=1)]
+    exponent: Annotated[Measure, Field(ge=1, le=_STEEPEST)]
 
 
 class TablePart(_Part):
@@ -74,8 +76,8 @@ class TablePart(_Part):
         if prune[0] != 0 or error[0] != 0:
             raise ValueError("a table that starts at (0, 0)")
         steps = [right - left for left, right in pairwise(prune)]
-        if min(steps) <= 0:
-            raise ValueError("pruning rates that increase")
+        if min(steps) < _NEAREST:
+            raise ValueError(f"pruning rates that increase, each by {_NEAREST:g} at least")
         slopes = [(right - left) / step for (left, right), step in zip(pairwise(error), steps, strict=True)]
         if min(slopes) < 0:
             raise ValueError("errors that never decrease")
