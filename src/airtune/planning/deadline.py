@@ -17,12 +17,14 @@ import numpy.typing as npt
 from airtune.planning.fleet import Array, Fleet
 from airtune.planning.response import ROUNDING, Answer, Market, State, answer, state
 
-_SWEEPS = 300
+_SWEEPS = 100
 _TOGETHER = 8  # sweeps after which a price moves only once its clients have settled
 _STRIDE, _RISE, _PRICE_STRIDE = 3.0, 12.0, 4.0  # the longest steps of log b down and up, and of log λ
 _SETTLED = 1e-9
 _NEAR = 0.05  # in v
 _ON_FLOOR = 1e-9  # in x
+_ON_LEAST = 1e-9  # in v
+_ALIKE = 1e-11  # relative: of p and w·e', known as logarithms
 
 
 @dataclass(frozen=True)
@@ -166,18 +168,20 @@ def _usual_price(fleet: Fleet, at: State) -> Array:
 
 
 def dual(solved: Solved, rows: slice, found: Answer, log_price: Array) -> Array:
-    """(n,) lower bounds on the least error, from the answers of `rows` to prices (n, cells), -inf at 0.
+    """(n, cells) lower bounds on the least error, from the answers of `rows` to prices (n, cells), -inf at 0.
 
     What the answers lack of their minima is taken off, and what rounding may have added.
     """
     fleet, at = solved.market.fleet, solved.at.rows(rows)
-    held = fleet.total(at.error)
-    cost, missing = fleet.total(found.paid * (1.0 + found.shift)), fleet.total(found.missing)
+    held, missing = fleet.total(at.error), fleet.total(found.missing)
+    cost, paid = (fleet.total(found.paid * (1.0 + each)) for each in (found.shift, np.abs(found.shift)))
     budget = np.exp(log_price) * fleet.bandwidth_hz
-    rounding = (1e-13 + np.finfo(float).eps * len(fleet.order)) * (held + np.abs(cost) + budget)
-    rounding += ROUNDING * fleet.total(found.price)
-    bound = np.fmax(held + cost - budget - missing - rounding, fleet.least_error)
-    return np.asarray(np.where(np.isneginf(log_price), fleet.least_error, bound).sum(-1))
+    rounding = (1e-13 + np.finfo(float).eps * len(fleet.order)) * (held + paid + budget)
+    # x is blurred; ρ is known to ROUNDING; where p and w·e' are alike, each moves the other's best x.
+    harm, price = np.exp(at.lead), found.price
+    blurred = price * at.blur(solved.market.room[rows]) + ROUNDING * harm + _ALIKE * np.minimum(price, harm)
+    bound = held + cost - budget - missing * (1.0 + _ALIKE) - rounding - fleet.total(blurred)
+    return np.asarray(np.where(np.isneginf(log_price), fleet.least_error, bound))
 
 
 def slopes(
@@ -190,31 +194,38 @@ def slopes(
     needs in the time of this one. Nothing is known of the left ends that are `unsolved`.
     """
     market, own, at = solved.market, solved.answer, solved.at
-    upper = at.keep + np.where(own.step > 0, own.reach, 0.0)
-    lower = at.keep - np.where(own.step < 0, own.reach, 0.0)
+    blur = at.blur(market.room)
+    upper = np.minimum(at.keep + np.where(own.step > 0, own.reach, 0.0) + blur, market.nodes[-1])
+    lower = np.maximum(at.keep - np.where(own.step < 0, own.reach, 0.0) - blur, market.nodes[0])
     upper = np.where(market.fleet.spread(solved.idle), market.nodes[-1], upper)
-    steep = _dearest(market.rows(slice(None, -1)), left, at.rows(slice(None, -1)), 1.0)
+    early, late = slice(None, -1), slice(1, None)
+    steep = _dearest(market.rows(early), left, at.rows(early), high, blur[early], 1.0)
     steep *= _use(market, upper[1:], market.room[:-1])
     lower = np.where(unsolved[:, None], market.nodes[0], lower[:-1])
-    flat = _dearest(market.rows(slice(1, None)), right, at.rows(slice(1, None)), -1.0)
+    flat = _dearest(market.rows(late), right, at.rows(late), low, blur[late], -1.0)
     flat *= _use(market, lower, market.room[1:])
     if market.waits is not None:
         steep, flat = np.where(market.waits[:-1], 0.0, steep), np.where(market.waits[1:], 0.0, flat)
     steep, flat = market.fleet.total(steep), market.fleet.total(np.where(np.isfinite(flat), flat, 0.0))
+    steep, flat = steep * (1.0 + _ALIKE), flat * (1.0 - _ALIKE)
     # At no price the dual does not change; the answers of idle cells are to a price that they do not have.
     return np.where(np.isneginf(high), 0.0, steep), np.where(np.isneginf(low), 0.0, flat)
 
 
-def _dearest(market: Market, found: Answer, at: State, sign: float) -> Array:
+def _dearest(market: Market, found: Answer, at: State, log_price: Array, blur: Array, sign: float) -> Array:
     """Bounds on the true p, from above (`sign` 1) or below (-1).
 
     It lies between λ/X' and w·e' where the client is. The logarithm of X' changes by at most 4 per v, and
-    where x is close, v is at most twice as far as X' says. On its floor a client's p is w·e', below λ/X'.
+    where x is close, v is at most twice as far as X' says. On its floor a client's p is w·e', below λ/X';
+    who is full on the least bandwidth there is may be so on less, where p is as small as one likes.
     """
-    near, off = found.reach / at.per_v, np.abs(found.shift)
+    near, off = found.reach / at.per_v, np.abs(found.shift) + blur / at.per_v
     towards = np.minimum(np.maximum(sign * found.excess, 0.0), np.where(near <= _NEAR, 8.0 * near, np.inf))
-    most = np.minimum(towards + np.where(off <= _NEAR, 8.0 * off, np.inf), 700.0)
-    bound = found.price * np.exp(sign * most)
+    most = towards + np.where(off <= _NEAR, 8.0 * off, np.inf)
+    bound = np.exp(market.fleet.spread(log_price) - at.gain + sign * most)
+    if sign < 0:
+        pinned = at.bandwidth <= np.exp(market.least + _ON_LEAST) * market.fleet.snr_hz
+        bound = np.where(pinned & (at.x >= market.nodes[-1]), 0.0, bound)
     if market.dear is None:
         return np.asarray(bound)
     if sign > 0:

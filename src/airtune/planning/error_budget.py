@@ -116,7 +116,8 @@ class _Search:
             self.high, self.keep, self.bandwidth = time, keep, bandwidth
         else:
             prices = np.where(solved.idle, -np.inf, solved.log_price)
-            if deadline.dual(solved, slice(0, 1), solved.answer, prices)[0] > self.budget:
+            bound = deadline.dual(solved, slice(0, 1), solved.answer, prices)[0]
+            if np.fmax(bound, fleet.least_error).sum() > self.budget:
                 self.low = time
         return float(solved.error()[0]), float(solved.slope(ahead)[0])
 

@@ -24,6 +24,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 # Cells are filled but for this part, so that bandwidths rounded and summed in any order still fit.
 FILLING_MARGIN = 1e-13
 FLOORS_MARGIN = 5e-10
+_ROUNDING = 1e-15  # of ρ
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,12 @@ class Fleet:
         bent = (1.0 - keep) ** self.power / self.power
         return np.asarray((self.offset + self.scale * bent[..., None]).max(-1))
 
+    def least_errors(self) -> Array:
+        """(K,) below the w·e of clients that are as full as they may be, by what rounding may have added."""
+        keep = self.keep_max
+        rounding = _ROUNDING * (100.0 * self.error(keep) + self.error_slope(keep))
+        return np.asarray(self.weight * np.maximum(self.error(keep) - rounding, 0.0))
+
     def error_slope(self, keep: Array) -> Array:
         """(K,) e'(ρ) at keep rates (K,); at a kink one of the two slopes."""
         prune = 1.0 - keep
@@ -271,7 +278,9 @@ def _curve_pieces(curve: ErrorCurve) -> tuple[Array, Array, Array, float, float]
     """Inner kinks by falling ρ, scale and offset of the pieces, power, the largest ρ without error."""
     if isinstance(curve, ErrorPower):
         return np.empty(0), np.array([curve.exponent]), np.zeros(1), curve.exponent, 0.0
-    slope = curve.slope
+    # Where rounding has bent a table the wrong way: a convex curve below it, no slope of which is larger.
+    slope = np.minimum.accumulate(curve.slope[::-1])[::-1]
     free = curve.prune[int(np.argmax(slope > 0))] if (slope > 0).any() else 1.0
-    offset = curve.error[:-1] - slope * curve.prune[:-1]
+    error = np.append(0.0, np.cumsum(slope * np.diff(curve.prune)))
+    offset = error[:-1] - slope * curve.prune[:-1]
     return curve.prune[-2:0:-1], slope[::-1], offset[::-1], 1.0, float(free)

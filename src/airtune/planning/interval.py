@@ -78,10 +78,11 @@ def cuts(interval: Interval, goal: float, first: float) -> Array:
     return np.linspace(left, right, count + 1)
 
 
-def lines(solved: deadline.Solved, unsolved: npt.NDArray[np.bool_]) -> Array:
+def lines(solved: deadline.Solved, width: Array, unsolved: npt.NDArray[np.bool_]) -> Array:
     """The lines under the least error of all cells over the n - 1 intervals between n deadlines in order.
 
     Args:
+        width: (n-1,) of the intervals.
         unsolved: (n-1,) intervals whose left end is not that deadline; their lines from there say nothing.
 
     Returns:
@@ -99,8 +100,14 @@ def lines(solved: deadline.Solved, unsolved: npt.NDArray[np.bool_]) -> Array:
     )
     steep, flat = deadline.slopes(solved, left, right, high, low, unsolved)
     at_first, at_last = deadline.dual(solved, early, left, high), deadline.dual(solved, late, right, low)
-    at_first, steep = np.where(unsolved, -np.inf, at_first), np.where(unsolved, np.inf, steep.sum(-1))
-    return np.array([at_first, at_last, steep, flat.sum(-1)])
+    # A line falls below the least error there is at its own peril: it is left for that, which does not fall.
+    least = solved.market.fleet.least_error
+    low_first, low_last = ~(at_first > least), ~(at_last + 0.5 * flat * width[:, None] > least)
+    at_first, steep = np.where(low_first, least, at_first), np.where(low_first, 0.0, steep)
+    at_last, flat = np.where(low_last, least, at_last), np.where(low_last, 0.0, flat)
+    at_first = np.where(unsolved, -np.inf, at_first.sum(-1))
+    steep = np.where(unsolved, np.inf, steep.sum(-1))
+    return np.array([at_first, at_last.sum(-1), steep, flat.sum(-1)])
 
 
 def least_on_lines(rounds: Rounds, first: Array, last: Array, found: Array) -> Array:

@@ -25,7 +25,7 @@ from airtune.radio.rate import rate
 _ROUNDING = 1e-11  # relative: of the least deadline, and of N·T
 _NARROW = 1e-13  # relative: intervals that are cut no further
 _LEAST_GAP = 1e-9  # what double precision can certify
-_MOST_SWEEPS = 2500  # hundreds of times what ordinary problems need; then the gap is what it is
+_MOST_SWEEPS = 1000  # tens of times what ordinary problems need; then the gap is what it is
 _MOST_ROWS = 32  # deadlines solved at once
 _GUESSES = np.linspace(0.0, 1.0, 16)[5:-1] ** 2  # in the range of T
 _FURTHEST = 5.0  # that log b and log λ are taken to move from one deadline to another
@@ -38,7 +38,7 @@ def solve(problem: Problem, gap: float = 1e-6) -> Plan:
     fleet = Fleet.of(problem)
     keep, bandwidth = fleet.keep_max.copy(), fleet.equal_bandwidth()
     late = _late(fleet, bandwidth)
-    clients, harm = fleet.spread(late), fleet.weight * fleet.error(keep)
+    clients, harm = fleet.spread(late), fleet.least_errors()
     part = replace(fleet.only(late), rounds=fleet.rounds.given(float(harm[~clients].sum())))
     with Runs(part) as runs:
         search = _Search(part, max(gap, _LEAST_GAP), runs)
@@ -73,7 +73,7 @@ class _Search:
         (shortest, longest), (self.bandwidth, self.full) = self._finish_together(
             np.array([fleet.keep_min, fleet.keep_max])
         )
-        least_error = fleet.total(fleet.weight * fleet.error(fleet.keep_max))
+        least_error = fleet.total(fleet.least_errors())
         self.fleet = replace(fleet, longest=longest, least_error=least_error)
         self.keep = fleet.keep_min
         self.first, self.last = float(shortest.max()), float(longest.max())
@@ -89,17 +89,20 @@ class _Search:
         self.log_price, self.price_drift = np.full(len(longest), np.nan), np.zeros(len(longest))
 
     def run(self) -> float:
-        """Cut intervals until every bound is within `gap` of the best; returns the least bound.
+        """Cut intervals, the least bounds first, until every bound is within `gap` of the best; returns the
+        least bound.
 
         On numbers that leave no digits it gives up after `_MOST_SWEEPS`, with the bounds it has.
         """
+        beyond = self.last * float(self.fleet.rounds.count(self.fleet.least_error.sum()))
         if not self.last > self.first:
-            return self.best * (1.0 - _ROUNDING)
+            return beyond * (1.0 - _ROUNDING)
         centre, bend = stationary(self._probe, self.first, self.last, self._guess(), self.gap)
         rounds, apart = self.fleet.rounds, self._take(centre)
         apart *= rounds.penalty * centre * centre / (self.left * bend)
         # Beyond this the best plan found is faster even than the fewest rounds.
         self.last = min(self.last, self.best / float(rounds.count(self.fleet.least_error.sum())))
+        beyond = self.last * float(rounds.count(self.fleet.least_error.sum()))
         unsettled = self._bounded([ladder(centre, self.first, self.last, np.sqrt(self.gap / bend), apart)])
         settled = np.inf
         while unsettled:
@@ -114,7 +117,7 @@ class _Search:
                     cut.append(each)
             self.coarse *= 0.1
             unsettled = self._bounded([cuts(each, goal, self.first) for each in cut])
-        return min(settled, self.best) * (1.0 - _ROUNDING)
+        return min(settled, beyond, self.best) * (1.0 - _ROUNDING)
 
     def _finish_together(self, keep: Array) -> tuple[Array, Array]:
         """Least times (n, cells) with keep rates (n, K), and bandwidths (n, K)."""
@@ -230,7 +233,7 @@ class _Search:
 
         def task(cells: slice) -> tuple[Array, Array, int]:
             solved = self._solve(cells, at, 0.05 * self.gap)
-            return lines(solved, unsolved), solved.error(), solved.sweeps
+            return lines(solved, np.diff(times), unsolved), solved.error(), solved.sweeps
 
         found, errors, sweeps = zip(*self.runs.each(task, len(times)), strict=True)
         self.sweeps += max(sweeps)

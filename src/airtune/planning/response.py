@@ -22,6 +22,7 @@ from airtune.radio.rate import LN2, reached
 # A client is given this share of its cell at least, so that the logarithm of b exists.
 LEAST_SHARE = 1e-15
 ROUNDING = 1e-15  # of x
+_BLUR = 4e-15  # relative: of the terms that x is the difference of
 _LEAST_PRUNE = 1e-18  # so that the logarithm of ρ exists
 _CLOSE = 0.1  # how far v may be from the optimum for a bound by the curvature of the rate
 
@@ -128,6 +129,10 @@ class State:
     def rows(self, chosen: slice) -> "State":
         return State(*(values[chosen] for values in vars(self).values()))
 
+    def blur(self, room: Array) -> Array:
+        """How far x may be off by rounding: much where little is left of `room` after the fixed bits."""
+        return _BLUR * (2.0 * self.use * room - self.x + 1.0)
+
 
 def state(market: Market, v: Array) -> State:
     """The clients at v (n, K)."""
@@ -219,7 +224,8 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     close = (distance <= _CLOSE) & (np.abs(shift) <= 1e-9)
     reach = np.where(close, np.minimum(np.abs(away), 2.0 * distance * at.per_v), np.abs(away))
     paid = price * at.per_v
-    missing = np.abs(np.expm1(np.minimum(excess, 700.0))) * price * reach
+    # |w·e' - p|, where one of the two may be below all floats.
+    missing = np.exp(np.maximum(at.lead, log_keep)) * -np.expm1(-np.abs(excess)) * reach
     return Answer(excess, shift, step, elasticity, price, paid, reach, missing)
 
 
@@ -228,7 +234,7 @@ def _best(market: Market, at: State, log_keep: Array, excess: Array) -> tuple[Ar
     nodes = market.nodes
     if not market.straight.all():
         high, low = np.maximum(1.0 - nodes[-1], _LEAST_PRUNE), np.maximum(1.0 - market.low, _LEAST_PRUNE)
-        prune = (1.0 - at.keep) * np.exp(-excess / np.maximum(market.bend, 1e-9))
+        prune = (1.0 - at.keep) * np.exp(-excess / market.bend)
         inside = np.minimum(np.maximum(prune, high), low)
         best, fixed = 1.0 - inside, inside != prune
         if not market.straight.any():

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+_ROUNDING = 1e-14  # relative, of a sum of errors
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Rounds:
     def given(self, error: float) -> "Rounds":
         """The same rounds for the rest of the fleet once a part of it is known to add `error` to E.
 
-        base / (1 - φ(c + E)) has the old form with base / (1 - φc) and φ / (1 - φc).
+        base / (1 - φ(c + E)) has the old form with base / (1 - φc) and φ / (1 - φc). c is taken a trifle
+        smaller, so that lower bounds on the rest hold for the whole.
         """
-        left = 1.0 - self.penalty * error
+        left = 1.0 - self.penalty * error * (1.0 - _ROUNDING)
         return Rounds(self.base / left, self.penalty / left, self.error)
