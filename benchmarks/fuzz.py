@@ -18,9 +18,7 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/planning"))
 
-from hostile_files import MAKERS, Outcome, outcome
-
-from airtune.planning import SOLVERS
+from hostile_files import MAKERS, METHODS, Outcome, outcome
 
 
 def one(task: tuple[int, int]) -> tuple[str, str, bytes, Outcome]:
@@ -28,7 +26,7 @@ def one(task: tuple[int, int]) -> tuple[str, str, bytes, Outcome]:
     seed, number = task
     random = Random(f"{seed}/{number}")
     maker = random.choices(tuple(MAKERS), (3, 3, 4))[0]
-    method = "joint" if random.random() < 0.7 else random.choice(tuple(SOLVERS))
+    method = "joint" if random.random() < 0.7 else random.choice(METHODS)
     blocks = random.choice((3, 20, 111)) if method == "joint" and random.random() < 0.15 else None
     data = MAKERS[maker](random)
     if blocks is not None:

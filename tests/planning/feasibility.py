@@ -33,6 +33,26 @@ def violations(problem: File, plan: File, block_hz: float | None = None) -> list
         return list(_violations(problem, plan, block_hz))
 
 
+def total(problem: File, plan: File) -> Decimal:
+    """N·T that the ρ and b of a plan make, infinite where N is: no lower bound may be above it."""
+    with localcontext() as context:
+        context.Emax, context.Emin = 10**9, -(10**9)
+        planned = {row["id"]: row for row in plan["clients"]}
+        present = [client for client in problem["clients"] if planned[client["id"]]["participates"]]
+        slowest = max(_seconds(problem, client, planned[client["id"]]) for client in present)
+        left = 1 - _exact(problem["rounds"]["penalty"]) * _weighted_error(problem, planned)
+        return slowest * _exact(problem["rounds"]["base"]) / left if left > 0 else Decimal("Infinity")
+
+
+def _seconds(problem: File, client: File, row: File) -> Decimal:
+    prune = _exact(row["prune"])
+    bits = _bits(client, prune)
+    if bits == 0:
+        return _busy(client, prune)
+    link = _exact(row["bandwidth_hz"]), _exact(client["snr_hz"]), problem.get("rate", "shannon")
+    return _busy(client, prune) + bits / rate(*link)
+
+
 def _violations(problem: File, plan: File, block_hz: float | None) -> Iterator[str]:
     planned = {row["id"]: row for row in plan["clients"]}
     wanted = [client["id"] for client in problem["clients"]]
@@ -110,14 +130,8 @@ def _of_totals(problem: File, plan: File, planned: File) -> Iterator[str]:
     slowest = max(_exact(row["round_s"]) for row in planned.values())
     if not _agree(plan["round_s"], slowest):
         yield f"round_s {plan['round_s']}, the slowest client's {slowest:.9g}"
-    given = problem["rounds"]
-    weighted = Decimal(0)
-    for client in problem["clients"]:
-        row = planned[client["id"]]
-        curve = client.get("error") or given["error"]
-        harm = _error(curve, _exact(row["prune"])) if row["participates"] else client.get("drop_error", 1.0)
-        weighted += _exact(client["weight"]) * _exact(harm)
-    penalty, base = _exact(given["penalty"]), _exact(given["base"])
+    weighted = _weighted_error(problem, planned)
+    penalty, base = (_exact(problem["rounds"][name]) for name in ("penalty", "base"))
     left = 1 - penalty * weighted
     allowed = RECOMPUTED * abs(left) + ROUNDING * (1 + len(planned)) * (1 + penalty * weighted)
     if rounds == 0 or (abs(left - base / rounds) > allowed and not _agree(plan["rounds"], base / left)):
@@ -135,6 +149,16 @@ def _of_totals(problem: File, plan: File, planned: File) -> Iterator[str]:
         implied = 1 - _exact(bound) / total if total > SMALLEST else Decimal(0)
         if not 0 <= gap <= 1 or (total > SMALLEST and abs(implied - _exact(gap)) > GAP):
             yield f"relative_gap {gap}, recomputed {implied:.9g}"
+
+
+def _weighted_error(problem: File, planned: File) -> Decimal:
+    weighted = Decimal(0)
+    for client in problem["clients"]:
+        row = planned[client["id"]]
+        curve = client.get("error") or problem["rounds"]["error"]
+        harm = _error(curve, _exact(row["prune"])) if row["participates"] else client.get("drop_error", 1.0)
+        weighted += _exact(client["weight"]) * _exact(harm)
+    return weighted
 
 
 def rate(hertz: Decimal, snr_hz: Decimal, kind: str) -> Decimal:
@@ -182,7 +206,7 @@ def _busy(client: File, prune: Decimal) -> Decimal:
 
 def _error(curve: File, prune: Decimal) -> Decimal:
     if curve["kind"] == "power":
-        return _exact(float(prune) ** float(curve["exponent"]))
+        return prune ** _exact(curve["exponent"]) if prune > 0 else prune
     return _interpolate(curve["prune"], curve["error"], prune)
 
 

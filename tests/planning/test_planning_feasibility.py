@@ -4,11 +4,12 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
-from feasibility import violations
+from feasibility import total, violations
 
 from airtune.planning import SOLVERS, ErrorTable, Memory, Problem, plan
 
@@ -37,6 +38,19 @@ def test_plans_are_valid(
     method: str, rate: str, files: Callable[..., tuple[dict[str, Any], dict[str, Any]]]
 ) -> None:
     assert violations(*files(method, rate)) == []
+
+
+@pytest.mark.parametrize("rate", ["shannon", "ergodic-rayleigh"])
+def test_the_judge_computes_the_total_itself(
+    rate: str, files: Callable[..., tuple[dict[str, Any], dict[str, Any]]]
+) -> None:
+    whole, made = files("joint", rate)
+    assert float(total(whole, made)) == pytest.approx(made["total_s"], rel=1e-12)
+    before = total(whole, made)
+    changed(made, "rounds", 1.0)
+    assert total(whole, made) == before
+    changed(whole, "rounds.penalty", 1e9)
+    assert total(whole, made) == Decimal("Infinity")
 
 
 def test_plans_of_hostile_problems_are_valid(hostile_problem: Callable[[int], Problem]) -> None:
