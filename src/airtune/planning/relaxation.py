@@ -83,11 +83,17 @@ class Choices:
         error[(least > self.bandwidth_hz * (1 + _ROUNDING)).any(-1)] = np.inf
         margin = part - self.drop
         with np.errstate(invalid="ignore"):
-            otherwise = first_s[:, None] * self.rounds.count(error[:, None] + np.abs(margin))
+            otherwise = self._total(first_s[:, None], error[:, None] + np.abs(margin))
         # With nobody in it, the error has a margin in it already.
         someone = ((states == IN) | ((states == UNDECIDED) & (margin < 0))).any(-1)
-        bound = first_s * self.rounds.count(error)
+        bound = self._total(first_s, error)
         return Relaxed(bound, margin, np.where(someone[:, None], otherwise, bound[:, None]))
+
+    def _total(self, time_s: Array, error: Array) -> Array:
+        """N·T, infinite where N is, even in no time."""
+        rounds = self.rounds.count(error)
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isinf(rounds), np.inf, time_s * rounds)
 
     def _curves(self, deadline_s: float) -> tuple[Array, Array]:
         """(K, points) b, and w·e with it: infinite for clients that are late even with their whole cell."""
