@@ -155,7 +155,7 @@ def test_a_part_of_the_fleet_is_off_by_what_its_mean_gradient_is(count, seed):
     chosen[draw.choice(count, draw.integers(0, count), replace=False)] = False
     alone = np.where(chosen, weight, 0) / weight[chosen].sum()
     square = float(mean @ mean)
-    known = Gradients(np.ones(count), np.zeros(count), apart / square, square)
+    known = Gradients(np.ones(count), np.zeros(count), apart / square)
     expected = np.sum((alone @ gradients - mean) ** 2) / square
     assert known.off(weight, chosen) == pytest.approx(BIAS * expected, rel=1e-9, abs=1e-12)
 

@@ -57,7 +57,7 @@ def fake_app(setting: Setting, tamper: Reply = lambda client, content: content) 
             name: assignment.adapter[name] + noise.standard_normal(size).astype(np.float32)
             for name, _, _, size in shape.adapter_shapes(trained_only=True)
         }
-        content = Update(trained, 5.0, (Workload(4, 60.0, 8.0),) * 2, {}).to_content()
+        content = Update(trained, 5.0, (Workload(4, 60.0, 8.0),) * 2).to_content()
         reply = tamper(client, content)
         return Message(reply, reply_to=message) if isinstance(reply, RecordDict) else reply_error(message)
 
@@ -90,13 +90,14 @@ class ShuffledGrid(InProcessGrid):
 class Played:
     plan: Plan
     adapter: Adapter
+    products: np.ndarray
     facts: dict
 
 
 def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | None = None) -> Played:
     nodes = nodes_by_client(grid, IDS)
     planned = plan_round(setting, Gradients(np.ones(len(IDS)), np.ones(len(IDS))), Pace(), 1)
-    merged, training = train_and_merge(
+    merged, training, moved = train_and_merge(
         grid,
         nodes,
         setting,
@@ -104,7 +105,7 @@ def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | N
         planned.assignments,
         lambda client, loss: told.append(client) if told is not None else None,
     )
-    return Played(planned.plan, merged, clocked(setting, planned, training))
+    return Played(planned.plan, merged, moved, clocked(setting, planned, training))
 
 
 @pytest.mark.parametrize("order", [(4, 3, 2, 1), (2, 4, 1, 3)])
@@ -117,6 +118,7 @@ def test_the_order_of_replies_does_not_matter(order, setting, adapter, monkeypat
     shuffled = play(grid, setting, adapter, told)
     assert told == [IDS[node - 1] for node in order]
     assert shuffled.facts == straight.facts
+    assert (shuffled.products == straight.products).all()
     assert all((shuffled.adapter[name] == straight.adapter[name]).all() for name in adapter)
     assert any((straight.adapter[name] != adapter[name]).any() for name in adapter)
 

@@ -1,127 +1,120 @@
-"""How unlike others a client's gradients are, and how noisy, from noisy halves."""
+"""How unlike each other clients are and how noisy, from what they changed."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airtune.costs.error import Gradients
-from airtune.federation.gradients import LEAST, MOST, MOST_NOISE, update
-from airtune.learning.sketch import BUCKETS
+from airtune.federation.gradients import LEAST, MOST, MOST_NOISE, products, update
 from airtune.results.events import read_events
 
-LAYERS = 30
+SIZE = 20_000
 
 
-def fleet(own: list[float], noise: float, seed: int = 0) -> dict[int, dict[int, np.ndarray]]:
-    """Clients whose gradients share one part, differ by `own` times another, and are measured with noise."""
+def fleet(own: list[float], noise: float, seed: int = 0) -> np.ndarray:
+    """Products of clients whose signals share one part, differ by `own` times another, and have noise."""
     draw = np.random.default_rng(seed)
-    common = draw.normal(size=(LAYERS, BUCKETS))
-    found = {}
-    for client, size in enumerate(own):
-        exact = common + size * draw.normal(size=common.shape)
-        halves = exact[:, None] + noise * draw.normal(size=(LAYERS, 2, BUCKETS))
-        found[client] = {layer: halves[layer].astype(np.float32) for layer in range(LAYERS)}
-    return found
+    common = draw.normal(size=SIZE)
+    each = np.stack([common + size * draw.normal(size=SIZE) for size in own])
+    each += noise * draw.normal(size=each.shape)
+    return each @ each.T
 
 
-def measured(sketches: dict, weight: np.ndarray, examples: float = 1.0) -> Gradients:
-    """What one round tells, without what was known before."""
-    count = len(weight)
+def two_groups(noise: float, apart: float = 1.5) -> np.ndarray:
+    """Clients 0 to 2 share a signal of their own, 3 to 7 another."""
+    draw = np.random.default_rng(3)
+    common, *groups = draw.normal(size=(3, SIZE))
+    each = np.stack([common + apart * groups[int(client > 2)] for client in range(8)])
+    each += noise * draw.normal(size=each.shape)
+    return each @ each.T
+
+
+def measured(found: np.ndarray, examples: float = 1.0, clients: list[int] | None = None) -> Gradients:
+    """What one round tells of eight clients or fewer, without what was known before."""
+    clients = list(range(len(found))) if clients is None else clients
+    count = max(clients) + 1
     known = Gradients(np.ones(count), np.ones(count))
     for _ in range(60):  # until nothing is left of what was known before
-        known = update(known, sketches, dict.fromkeys(sketches, examples), weight)
+        known = update(known, clients, found, dict.fromkeys(clients, examples), np.full(count, 1 / count))
     return known
 
 
-@pytest.mark.parametrize("noise", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("noise", [0.5, 1.0, 2.5])
 def test_noise_does_not_look_like_data_of_one_s_own(noise):
-    alike = measured(fleet([0.0] * 6, noise), np.full(6, 1 / 6)).unlike
-    assert alike.max() < 0.35
-    assert alike.mean() < 0.2
-    unlike = measured(fleet([0.0] * 5 + [1.5], noise), np.full(6, 1 / 6)).unlike
-    assert unlike[5] == MOST
-    assert unlike[:5].max() < 0.5
+    assert measured(fleet([0.0] * 8, noise)).unlike.max() < 0.15
+    known = measured(two_groups(noise))
+    slow = np.arange(8) < 3
+    assert known.apart[slow][:, ~slow].min() > 2
+    assert known.apart[slow][:, slow].max() < 0.5
+    assert known.apart[~slow][:, ~slow].max() < 0.5
+    assert known.unlike[slow].min() > known.unlike[~slow].max() > 0.2
 
 
-def test_it_is_the_relative_square_of_the_difference():
-    sketches = fleet([0.3, 0.6, 0.9], noise=0.0)
-    weight = np.array([0.5, 0.3, 0.2])
-    each = np.array([[sketches[client][layer][0] for layer in range(LAYERS)] for client in range(3)])
-    mean = np.einsum("k,klb->lb", weight, each)
-    expected = np.sum((each - mean) ** 2, axis=(1, 2)) / np.sum(mean**2)
-    assert measured(sketches, weight).unlike == pytest.approx(expected, rel=1e-4)
+def test_the_distance_is_that_of_the_signals():
+    """Two groups with nothing in common but a part: 2 · 1.5² over the mean signal's square."""
+    known = measured(two_groups(noise=1.0))
+    square = 1 + 1.5**2 * ((3 / 8) ** 2 + (5 / 8) ** 2)
+    assert known.apart[0, 7] == pytest.approx(2 * 1.5**2 / square, rel=0.05)
 
 
-def test_noise_is_that_of_the_mean_of_both_halves_at_full_batches():
-    found = measured(fleet([0.0] * 4, noise=1.0), np.full(4, 0.25)).noise
-    # Halves of variance 1 have a mean of variance 1/2, over a squared gradient of 1.
-    assert found == pytest.approx([0.5] * 4, rel=0.15)
-    fewer = measured(fleet([0.0] * 4, noise=1.0), np.full(4, 0.25), examples=0.5).noise
-    assert fewer == pytest.approx(found / 2)
-    assert measured(fleet([0.0] * 4, noise=0.0), np.full(4, 0.25)).noise == pytest.approx([LEAST] * 4)
-    assert measured(fleet([0.0] * 4, noise=10.0, seed=3), np.full(4, 0.25)).noise.max() <= MOST_NOISE
+def test_noise_is_relative_to_the_signal_at_full_batches():
+    found = measured(fleet([0.0] * 4, noise=1.5)).noise
+    assert found == pytest.approx([1.5**2] * 4, rel=0.1)
+    assert measured(fleet([0.0] * 4, noise=1.5), examples=0.5).noise == pytest.approx(found / 2, rel=1e-6)
+    assert measured(fleet([0.0] * 4, noise=0.0)).noise == pytest.approx([LEAST] * 4)
+    assert measured(fleet([0.0] * 4, noise=10.0)).noise.max() <= MOST_NOISE
 
 
-def test_only_layers_in_common_are_compared():
-    sketches = fleet([0.0, 0.0, 0.0], noise=0.0)
-    for layer in range(20):
-        del sketches[0][layer]
-        sketches[1][layer] = np.full((2, BUCKETS), 1e3, np.float32)
-    assert measured(sketches, np.full(3, 1 / 3)).unlike.tolist() == [LEAST] * 3
-
-
-@pytest.mark.parametrize("sketches", [{}, {0: {}}])
-def test_where_nothing_can_be_told_nothing_changes(sketches):
-    """No client, no layer."""
-    before = Gradients(np.full(2, 0.3), np.full(2, 0.7))
-    assert update(before, sketches, dict.fromkeys(sketches, 1.0), np.full(2, 0.5)) is before
-
-
-def test_what_is_known_is_half_of_what_was_and_fades_without_a_look():
-    """Of the absent, towards two gradients at right angles; a gradient's own length does not fade with it."""
-    weight = np.full(3, 1 / 3)
-    sketches = fleet([0.5, 0.0, 0.5], noise=0.2)
-    everybody = measured(sketches, weight)
-    del sketches[1]
-    two = measured(sketches, weight)
-    after = update(everybody, sketches, {0: 1.0, 2: 1.0}, weight)
-    distance = everybody.apart * everybody.square
-    assert after.apart[0, 2] * after.square == pytest.approx(distance[0, 2], rel=1e-5)
-    assert after.apart[0, 1] * after.square == pytest.approx(
-        0.95 * distance[0, 1] + 0.05 * 2 * two.square, rel=0.01
-    )
-    assert after.noise == pytest.approx(
-        0.5 * everybody.noise + 0.5 * np.where([1, 0, 1], two.noise, everybody.noise)
-    )
-    assert after.square == pytest.approx((everybody.square + two.square) / 2, rel=1e-5)
-
-
-def test_clients_who_were_away_while_others_learnt_weigh_more():
-    """What the others' gradients have lost of their length, those of the absent have not."""
-    weight = np.full(4, 0.25)
-    sketches = fleet([1.0, 1.0, 0.1, 0.1], noise=0.0)
-    known = measured(sketches, weight)
-    present = np.array([False, False, True, True])
-    before = known.off(weight, present)
-    learnt = {client: {layer: 0.3 * part for layer, part in sketches[client].items()} for client in (2, 3)}
-    for _ in range(5):
-        known = update(known, learnt, {2: 1.0, 3: 1.0}, weight)
-    assert known.off(weight, present) > 3 * before
-
-
-def test_a_gradient_lost_in_noise_is_taken_to_be_no_shorter_than_that():
-    """Halves that contradict one another tell no length."""
-    halves = np.stack([np.ones(64), -np.ones(64)]).astype(np.float32)
-    known = update(Gradients(np.full(2, 0.3), np.full(2, 0.7)), {0: {0: halves}}, {0: 1.0}, np.full(2, 0.5))
-    assert known.square == pytest.approx(64 / MOST_NOISE)
+def test_clients_that_cancel_out_stay_finite():
+    draw = np.random.default_rng(0)
+    signal, noise = draw.normal(size=SIZE), draw.normal(size=(4, SIZE))
+    each = np.array([1, 1, -1, -1])[:, None] * signal + noise
+    known = measured(each @ each.T)
+    assert (known.unlike == MOST).all()
     assert np.isfinite(known.apart).all()
+
+
+@pytest.mark.parametrize("found", [np.zeros((0, 0)), np.eye(2), np.zeros((4, 4))])
+def test_where_nothing_can_be_told_nothing_changes(found):
+    """Fewer than three clients, or no matrix in common."""
+    before = Gradients(np.full(4, 0.3), np.full(4, 0.7))
+    clients = list(range(len(found)))
+    assert update(before, clients, found, dict.fromkeys(clients, 1.0), np.full(4, 0.25)) is before
+
+
+def test_what_is_known_is_half_of_what_was_and_of_the_absent_all():
+    weight = np.full(8, 1 / 8)
+    everybody = measured(two_groups(1.0))
+    part = [1, 2, 4, 6]
+    four = measured(two_groups(2.0)[np.ix_(part, part)], clients=part)
+    found = two_groups(2.0)[np.ix_(part, part)]
+    after = update(everybody, part, found, dict.fromkeys(part, 1.0), weight)
+    assert after.apart[1, 6] == pytest.approx((everybody.apart[1, 6] + four.apart[1, 6]) / 2)
+    assert after.apart[0, 6] == everybody.apart[0, 6]
+    assert after.noise[6] == pytest.approx((everybody.noise[6] + four.noise[6]) / 2)
+    assert after.noise[7] == everybody.noise[7]
+
+
+@given(st.integers(1, 5), st.integers(0, 10**6))
+def test_products_are_of_changes_in_what_all_have_in_full(count, seed):
+    draw = np.random.default_rng(seed)
+    before = {name: draw.normal(size=(3, 4)).astype(np.float32) for name in "abc"}
+    trained = [{name: draw.normal(size=(3, 4)).astype(np.float32) for name in "abc"} for _ in range(count)]
+    del trained[0]["a"]
+    trained[-1]["b"] = trained[-1]["b"][:2]
+    changes = np.stack([(part["c"] - before["c"]).ravel() for part in trained])
+    assert products(before, trained) == pytest.approx(changes @ changes.T, rel=1e-4, abs=1e-4)
 
 
 def test_a_run_tells_what_it_knows(finished):
     """The tiny scenario's clients draw from the same text."""
     rounds = [event for event in read_events(finished / "events.jsonl") if event["event"] == "round"]
-    unlike = np.array([event["gradients"]["unlike"] for event in rounds])
-    noise = np.array([event["gradients"]["noise"] for event in rounds])
-    assert unlike.shape == noise.shape == (3, len(rounds[0]["clients"]))
-    assert ((unlike >= LEAST) & (unlike <= MOST)).all()
-    assert ((noise >= LEAST) & (noise <= MOST_NOISE)).all()
-    assert unlike[-1].mean() < 0.5
+    known = [Gradients.from_fields(event["gradients"]) for event in rounds]
+    assert len(known) == 3
+    for one in known:
+        assert one.unlike.shape == one.noise.shape == (4,)
+        assert ((one.unlike >= LEAST) & (one.unlike <= MOST)).all()
+        assert ((one.noise >= LEAST) & (one.noise <= MOST_NOISE)).all()
+        assert (one.apart == one.apart.T).all()
+    assert known[-1].unlike.mean() < 0.5

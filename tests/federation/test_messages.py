@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as npst
 from airtune import AirtuneError
 from airtune.costs.count import Workload
 from airtune.federation.messages import Assignment, Update, adapter_bytes
-from airtune.learning.sketch import BUCKETS
 from airtune.pruning.path import MeanInputs, Reduction
 
 NAMES = st.text(min_size=1, max_size=20)
@@ -74,33 +73,23 @@ def test_means_of_lost_units_travel_and_count(reduction, width, data):
     assert Assignment.from_content(bare).reduction.mean is None
 
 
-SKETCH = npst.arrays(np.float32, (2, BUCKETS), elements=st.floats(-1e3, 1e3, width=32), fill=st.just(0.0))
-
-
-@given(
-    ADAPTERS,
-    st.floats(allow_nan=False, allow_infinity=False),
-    WORK,
-    st.dictionaries(st.integers(0, 99), SKETCH),
-)
-def test_updates_come_out_as_they_went_in(adapter, loss, work, sketches):
-    found = Update.from_content(Update(adapter, loss, tuple(work), sketches).to_content(), forms_of(adapter))
+@given(ADAPTERS, st.floats(allow_nan=False, allow_infinity=False), WORK)
+def test_updates_come_out_as_they_went_in(adapter, loss, work):
+    found = Update.from_content(Update(adapter, loss, tuple(work)).to_content(), forms_of(adapter))
     assert same(found.matrices, adapter)
     assert found.loss == loss
     assert found.work == tuple(work)
-    assert same(found.sketches, sketches)
 
 
 @given(ADAPTERS)
 def test_the_air_carries_the_matrices_and_little_more(adapter):
-    content = Update(adapter, 1.0, (Workload(1, 1.0, 1.0),), {}).to_content()
+    content = Update(adapter, 1.0, (Workload(1, 1.0, 1.0),)).to_content()
     values = sum(matrix.nbytes for matrix in adapter.values())
     names = sum(len(name.encode()) for name in adapter)
     assert 0 <= adapter_bytes(content) - values - names <= 128 * len(adapter)
 
 
 MATRIX = Array(np.ones((2, 2), dtype=np.float32))
-NO_SKETCH = ArrayRecord({})
 METRICS = {"loss": 1.0, "rows": [4], "length": [60.0], "labels": [8.0]}
 
 
@@ -125,15 +114,15 @@ METRICS = {"loss": 1.0, "rows": [4], "length": [60.0], "labels": [8.0]}
 )
 def test_a_reply_that_is_no_update_is_refused(records, expected):
     if "metrics" in records and expected != "not an update":
-        records = records | {"adapter": ArrayRecord({"a": MATRIX}), "sketches": NO_SKETCH}
+        records = records | {"adapter": ArrayRecord({"a": MATRIX})}
     elif "metrics" in records and len(records["metrics"]) == len(METRICS) and records["metrics"] != METRICS:
-        records = {"adapter": ArrayRecord({"a": MATRIX}), "sketches": NO_SKETCH} | records
+        records = {"adapter": ArrayRecord({"a": MATRIX})} | records
     with pytest.raises(AirtuneError, match=expected):
         Update.from_content(RecordDict(records), forms_of({"a": MATRIX.numpy()}))
 
 
-def reply(adapter: ArrayRecord, sketches: ArrayRecord = NO_SKETCH) -> RecordDict:
-    return RecordDict({"adapter": adapter, "sketches": sketches, "metrics": MetricRecord(METRICS)})
+def reply(adapter: ArrayRecord) -> RecordDict:
+    return RecordDict({"adapter": adapter, "metrics": MetricRecord(METRICS)})
 
 
 def header(shape: tuple[int, ...]) -> bytes:
@@ -170,18 +159,3 @@ def test_matrices_that_nobody_asked_for_are_refused():
         Update.from_content(content, forms_of({"a": MATRIX.numpy()}))
     with pytest.raises(AirtuneError, match="an update without a matrix c of shape"):
         Update.from_content(content, forms_of(dict.fromkeys("abc", MATRIX.numpy())))
-
-
-@pytest.mark.parametrize(
-    ("layer", "halves", "expected"),
-    [
-        ("3", np.ones((2, BUCKETS)), "an update without a matrix 3 of shape"),
-        ("3", np.ones((1, BUCKETS), np.float32), "an update without a matrix 3 of shape"),
-        ("3", np.full((2, BUCKETS), np.nan, np.float32), "a sketch of gradients that is not finite"),
-        ("top", np.ones((2, BUCKETS), np.float32), "a reply that is not an update"),
-    ],
-)
-def test_sketches_of_another_kind_are_refused(layer, halves, expected):
-    content = reply(ArrayRecord({"a": MATRIX}), ArrayRecord({layer: Array(halves)}))
-    with pytest.raises(AirtuneError, match=expected):
-        Update.from_content(content, forms_of({"a": MATRIX.numpy()}))

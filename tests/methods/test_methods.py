@@ -77,7 +77,7 @@ def test_fedcs_takes_as_many_as_are_done_in_the_time_of_the_faster_half(problem)
 
 def alike(problem: Problem, apart: np.ndarray) -> Situation:
     """The third round, with distances between gradients known and no noise to speak of."""
-    known = Gradients(np.full(4, 0.1), np.full(4, 0.05), apart, 1.0)
+    known = Gradients(np.full(4, 0.1), np.full(4, 0.05), apart)
     return replace(Situation.of(problem), number=3, known=known)
 
 

@@ -31,7 +31,7 @@ from airtune.planning import ErrorTable, Problem
 from airtune.planning.stragglers import full_round_s
 
 # A round's steps all lean to the same side, and away from it others unlearn what they knew.
-BIAS = 4.0
+BIAS = 6.0
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -46,13 +46,11 @@ class Gradients:
         noise: (K,) the variance of a round's mean gradient over ‖G‖²; a single one of S steps has S times as
             much, ν_k.
         apart: (K, K) ‖g_j − g_k‖²/‖G‖²; 0 where two clients have never been compared.
-        square: ‖G‖² itself; 0 before any is measured.
     """
 
     unlike: Array
     noise: Array
     apart: Array = field(default_factory=lambda: np.empty((0, 0)))
-    square: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.apart) != len(self.unlike):
@@ -66,7 +64,7 @@ class Gradients:
     def from_fields(cls, fields: Mapping[str, Any]) -> "Gradients":
         """The other way."""
         unlike, noise, apart = (np.array(fields[name], float) for name in ("unlike", "noise", "apart"))
-        return cls(unlike, noise, apart, float(fields["square"]))
+        return cls(unlike, noise, apart)
 
     def off(self, weight: Array, participates: Mask) -> float:
         """The error of a round in which the participants (K,) alone train, beside their own errors.

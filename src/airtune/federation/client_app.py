@@ -10,7 +10,6 @@ from airtune.costs.shapes import ModelShape
 from airtune.federation.messages import Assignment, Update, to_record
 from airtune.learning.local_data import round_batches
 from airtune.learning.models import load_base
-from airtune.learning.sketch import GradientSketch
 from airtune.learning.training import train as train_locally
 from airtune.payload.update import encode_update
 from airtune.pruning.adapters import Adapter, complete_sent, put_back, slice_adapter
@@ -19,7 +18,6 @@ from airtune.pruning.submodel import (
     load_adapter,
     model_shape,
     read_adapter,
-    trained_parameters,
 )
 from airtune.randomness import generator
 from airtune.scenario import Scenario
@@ -53,9 +51,7 @@ def train(message: Message, context: Context) -> Message:
     batches = round_batches(
         scenario, client, assignment.round_number, assignment.steps, assignment.reduction.examples
     )
-    shape = assignment.reduction.shape(full)
-    sketch = GradientSketch(trained_parameters(submodel), shape, full, scenario.seed)
-    trained = train_locally(submodel, batches, scenario.training.learning_rate, sketch, assignment.proximal)
+    trained = train_locally(submodel, batches, scenario.training.learning_rate, assignment.proximal)
     residual = _residual(context.state, full)
     matrices, lost = encode_update(
         read_adapter(submodel),
@@ -66,9 +62,7 @@ def train(message: Message, context: Context) -> Message:
     )
     if lost:
         context.state[RESIDUAL] = to_record(put_back(residual, full, assignment.reduction, lost))
-    return Message(
-        Update(matrices, trained.loss, trained.work, sketch.halves()).to_content(), reply_to=message
-    )
+    return Message(Update(matrices, trained.loss, trained.work).to_content(), reply_to=message)
 
 
 def _residual(state: RecordDict, full: ModelShape) -> Adapter:

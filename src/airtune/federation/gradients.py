@@ -1,30 +1,32 @@
-"""What rounds tell about the clients' gradients: how unlike the fleet's each one is, and how noisy.
+"""What updates tell about the clients' gradients: how unlike each other they are, and how noisy.
 
-Client k's heterogeneity is h_k = ‖E g_k − G‖² / ‖G‖², with G the weighted mean of all gradients. With data
-drawn alike it is 0 and others can stand in for k; with data of its own it is about 1. Its noise ν_k is the
-variance of the mean gradient over a round's full batches, over ‖G‖² too. Both are measured in every round
-from local training itself: clients send sketches of their mean gradients over the even and over the odd
-steps, whose noise is independent, so that products between the halves are free of its bias.
+In a round client k moves the adapter by u_k, the sum of its steps: a signal, which its data decide, and
+noise, which its draw of examples does. Noise of different clients is independent, so products ⟨u_j, u_k⟩ of
+two clients are those of their signals. Of a client with itself, the noise counts too: there the part of
+‖u_k‖² that is signal is taken to be the cosine between clients that are alike, in the median over clients of
+the largest cosine that each has with another. Updates stand for gradients here: Adam's steps all have one
+length, so that of a signal is relative to its noise, and what is compared is what is merged.
+
+The server has all it needs: nothing more is sent.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from airtune.costs.error import Gradients
+from airtune.pruning.adapters import Adapter
 from airtune.scenario import Scenario
-
-if TYPE_CHECKING:
-    from airtune.learning.sketch import Sketches
 
 UNKNOWN = 1.0  # of a client that has not been measured: what it holds may be all its own
 LEAST = 0.05  # even data drawn alike is worth having: the mean over more clients has less noise
 MOST = 1.0  # beyond it a client pulls against the fleet, and more of it would not help
 MOST_NOISE = 10.0
 MEMORY = 0.5  # weight of what was known before: one round's few steps are noisy
-FORGOTTEN = 0.05  # of what is known of a client, in a round without it
+COMPARED = 3  # clients at least: of two one cannot tell what is alike
+
+Floats = npt.NDArray[np.float64]
 
 
 def unknown(scenario: Scenario) -> Gradients:
@@ -33,55 +35,59 @@ def unknown(scenario: Scenario) -> Gradients:
     return Gradients(np.full(count, UNKNOWN), np.full(count, UNKNOWN))
 
 
-def update(
-    before: Gradients,
-    sketches: "Mapping[int, Sketches]",
-    examples: Mapping[int, float],
-    weight: npt.NDArray[np.float64],
-) -> Gradients:
-    """What is known after a round.
-
-    The fleet moves on without those who were not there, so what is known of them fades. Nothing changes if
-    nothing can be told: no client of several steps, or no layer that all trained. Of two clients that have
-    not been in a round together nothing is known, and their distance is 0.
+def products(before: Adapter, trained: Sequence[Adapter]) -> Floats:
+    """(n, n) inner products of what n clients changed in the matrices that all of them have in full.
 
     Args:
-        sketches: of the round's clients, as `GradientSketch` makes them.
+        before: the adapter that they began with.
+        trained: by client, the matrices that it trained.
+    """
+    found = np.zeros((len(trained), len(trained)))
+    for name, matrix in before.items():
+        if all(name in part and part[name].shape == matrix.shape for part in trained):
+            changes = np.stack([(part[name] - matrix).ravel() for part in trained])
+            found += (changes @ changes.T).astype(np.float64)
+    return found
+
+
+def update(
+    before: Gradients,
+    clients: Sequence[int],
+    found: Floats,
+    examples: Mapping[int, float],
+    weight: Floats,
+) -> Gradients:
+    """What is known after a round. Nothing changes if nothing can be told: of fewer than three clients, or if
+    no matrix was trained by all.
+
+    Args:
+        clients: the round's, in order.
+        found: their `products`.
         examples: the share of its batches that each of them trained on.
         weight: (clients,) aggregation weights.
     """
-    clients = sorted(client for client in sketches if sketches[client])  # a single step has no halves
-    layers = sorted(set.intersection(*(set(sketches[client]) for client in clients))) if clients else []
-    if not layers:
+    length = np.diag(found)
+    if len(clients) < COMPARED or not (length > 0).all():
         return before
-    # (clients, layers, halves, buckets)
-    each = np.array([[sketches[client][layer] for layer in layers] for client in clients], dtype=np.float64)
-    mean = np.einsum("k,klhb->lhb", weight[clients] / weight[clients].sum(), each)
-    # The halves differ by noise alone; their mean has a quarter of that difference's square.
-    noise = np.sum((each[:, :, 0] - each[:, :, 1]) ** 2, axis=(1, 2)) / 4
-    noise *= np.array([examples[client] for client in clients])
-    # A gradient that is all noise has no length of its own.
-    square = max(float(np.sum(mean[:, 0] * mean[:, 1])), float(noise.mean()) / MOST_NOISE)
-    inner = np.einsum("jlb,klb->jk", each[:, :, 0], each[:, :, 1])
-    inner = 0.5 * (inner + inner.T)
-    apart = np.maximum(np.diag(inner)[:, None] + np.diag(inner) - 2 * inner, LEAST * square)
-    scale = before.square or square
-    old = before.apart * scale
-    seen = old > 0
-    kept = np.where(seen, old + FORGOTTEN * np.maximum(2 * UNKNOWN * square - old, 0.0), 0.0)
+    cosine = found / np.sqrt(length[:, None] * length)
+    np.fill_diagonal(cosine, -1.0)
+    alike = float(np.clip(np.median(cosine.max(axis=1)), 1 / (1 + MOST_NOISE), 1.0))
+    signal = found.copy()
+    np.fill_diagonal(signal, alike * length)
+    own = np.diag(signal)
+    share = weight[list(clients)] / weight[list(clients)].sum()
+    # A mean that clients cancel out of is no shorter than what noise would leave of it.
+    square = max(float(share @ signal @ share), float(own.mean()) / MOST_NOISE)
+    distance = np.maximum(own[:, None] + own - 2 * signal, LEAST * square) / square
+    noise = (1 - alike) * length / square * np.array([examples[client] for client in clients])
     pairs = np.ix_(clients, clients)
-    kept[pairs] = np.where(seen[pairs], MEMORY * old[pairs] + (1 - MEMORY) * apart, apart)
-    np.fill_diagonal(kept, 0.0)
-    scale = MEMORY * scale + (1 - MEMORY) * square
-    known = before.noise.copy()
-    known[clients] = MEMORY * known[clients] + (1 - MEMORY) * np.clip(noise / square, LEAST, MOST_NOISE)
+    apart, known = before.apart.copy(), before.noise.copy()
+    seen = apart[pairs] > 0
+    apart[pairs] = np.where(seen, MEMORY * apart[pairs] + (1 - MEMORY) * distance, distance)
+    np.fill_diagonal(apart, 0.0)
+    known[list(clients)] = MEMORY * known[list(clients)] + (1 - MEMORY) * np.clip(noise, LEAST, MOST_NOISE)
     unlike = before.unlike.copy()
-    measured = kept.any(axis=1)
-    unlike[measured] = _unlike(kept / scale, weight)[measured]
-    return Gradients(unlike, known, kept / scale, scale)
-
-
-def _unlike(apart: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(clients,) ‖g_k − G‖²/‖G‖² from the distances between all pairs."""
+    measured = apart.any(axis=1)
     to_fleet = apart @ weight
-    return np.clip(to_fleet - 0.5 * weight @ to_fleet, LEAST, MOST)
+    unlike[measured] = np.clip(to_fleet - 0.5 * weight @ to_fleet, LEAST, MOST)[measured]
+    return Gradients(unlike, known, apart)

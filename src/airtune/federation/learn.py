@@ -10,12 +10,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from airtune.costs.count import upload_forms
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.exchange import blame, content_of, exchange, nodes_by_client
+from airtune.federation.gradients import products
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.judge import Judge
 from airtune.federation.learnt_rounds import (
@@ -45,8 +47,8 @@ def train_and_merge(
     adapter: Adapter,
     assignments: Mapping[int, Assignment],
     on_client: Listener,
-) -> tuple[Adapter, dict[int, ClientTraining]]:
-    """The next adapter, and what every client's training was.
+) -> tuple[Adapter, dict[int, ClientTraining], npt.NDArray[np.float64]]:
+    """The next adapter, what every client's training was, and the products of their updates.
 
     Args:
         nodes: node of every client, from `nodes_by_client`.
@@ -74,13 +76,14 @@ def train_and_merge(
             trained[client] = decode_update(update.matrices, held, payload)
             check_update(trained[client], shape)
         sent = adapter_bytes(contents[client]), adapter_bytes(content)
-        training[client] = ClientTraining(update.loss, update.work, *sent, update.sketches)
+        training[client] = ClientTraining(update.loss, update.work, *sent)
         on_client(name, update.loss)
     # Sorted: floating-point sums must not depend on who answered first.
     holders = [
         (members[client].weight, assignments[client].reduction, trained[client]) for client in sorted(trained)
     ]
-    return setting.method.aggregate(adapter, full, holders), training
+    moved = products(adapter, [trained[client] for client in sorted(trained)])
+    return setting.method.aggregate(adapter, full, holders), training, moved
 
 
 class Learner:
@@ -99,7 +102,7 @@ class Learner:
         def judge() -> LearntRound:
             client_examples(self._setting.scenario)
             adapter = initial_adapter(self._setting.measured.path.full, self._setting.scenario.seed)
-            return LearntRound(key, adapter, {}, {}, *self._judge.losses(adapter))
+            return LearntRound(key, adapter, {}, {}, np.zeros((0, 0)), *self._judge.losses(adapter))
 
         key = first_key(self._setting.scenario)
         return self._known_or(key, judge)
@@ -119,11 +122,13 @@ class Learner:
                 raise StateGoneError
             if isinstance(self._grid, InProcessGrid):
                 self._grid.restore(before.clients)  # rounds that were known have not changed them
-            merged, training = train_and_merge(
+            learnt = train_and_merge(
                 self._grid, self._nodes, self._setting, before.adapter, assignments, told
             )
             # Real nodes keep their own state; that of clients in this process would be lost with it.
-            return LearntRound(key, merged, self._client_states(), training, *self._judge.losses(merged))
+            merged, training, moved = learnt
+            states = self._client_states()
+            return LearntRound(key, merged, states, training, moved, *self._judge.losses(merged))
 
         def told(client: str, loss: float) -> None:
             heard.append(client)

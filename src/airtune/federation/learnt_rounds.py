@@ -1,6 +1,6 @@
 """Learnt rounds on disk, by a key that chains all that shapes learning and nothing that shapes the clock.
 
-A round's state (adapter, arrays that clients keep) and its facts (losses, work, bytes, sketches) are two
+A round's state (adapter, arrays that clients keep) and its facts (losses, work, bytes) are two
 files: states may be deleted to save space, and facts alone still tell everything but the adapter.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import safetensors
 from safetensors.numpy import load_file, save_file
@@ -22,13 +23,13 @@ from airtune.costs.count import Workload
 from airtune.federation.checkpoint import CLIENTS, parted
 from airtune.federation.messages import Assignment
 from airtune.files import put_in_place, write_whole
-from airtune.learning.sketch import Sketches
 from airtune.methods import Method
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.measured import file_states
 from airtune.scenario import Scenario
 
-FORMAT = 1  # counts up whenever training, merging or judging changes
+FORMAT = 2  # counts up whenever training, merging or judging changes
+PRODUCTS = "products"
 STATE, FACTS, METRIC, LOCK = ".state.safetensors", ".facts.safetensors", ".metric.json", ".lock"
 LEARNT_FROM = {"model", "lora", "partition", "training", "payload", "seed"}  # of a scenario, and its task
 LEARNT_FROM_CLIENTS = {"id", "count", "share", "labels"}
@@ -36,20 +37,20 @@ LEARNT_FROM_CLIENTS = {"id", "count", "share", "labels"}
 
 @dataclass(frozen=True)
 class ClientTraining:
-    """One client's training in a round: mean loss, every step's size, bytes moved, gradients' sketches."""
+    """One client's training in a round: mean loss, every step's size, bytes moved."""
 
     loss: float
     work: tuple[Workload, ...]
     bytes_down: int
     bytes_up: int
-    sketches: Sketches
 
 
 @dataclass(frozen=True)
 class LearntRound:
     """A round's end: the merged adapter, arrays that clients keep, their training, and the test loss.
 
-    The adapter is empty where only the facts were left. `training` is by client number, `group_loss` the
+    The adapter is empty where only the facts were left. `training` is by client number; `products` (n, n) are
+    those of its clients' updates (`federation.gradients`), in the order of their numbers; `group_loss` is the
     test loss on the text like each client group's own.
     """
 
@@ -57,6 +58,7 @@ class LearntRound:
     adapter: Adapter
     clients: Mapping[str, npt.NDArray[Any]]
     training: Mapping[int, ClientTraining]
+    products: npt.NDArray[np.float64]
     loss: float
     group_loss: dict[str, float]
 
@@ -108,14 +110,13 @@ class LearntRounds:
         try:
             with safetensors.safe_open(self.directory / f"{key}{FACTS}", "numpy") as opened:
                 facts = json.loads(opened.metadata()["airtune"])
-                sketches = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                products = opened.get_tensor(PRODUCTS)
             training = {
                 int(client): ClientTraining(
                     told["loss"],
                     tuple(Workload(*step) for step in told["work"]),
                     told["bytes_down"],
                     told["bytes_up"],
-                    _of_client(client, sketches),
                 )
                 for client, told in facts["training"].items()
             }
@@ -123,7 +124,7 @@ class LearntRounds:
             if not file.exists() and self._whole:
                 return None
             adapter, clients = parted(load_file(file)) if file.exists() else ({}, {})
-            return LearntRound(key, adapter, clients, training, facts["loss"], facts["group_loss"])
+            return LearntRound(key, adapter, clients, training, products, facts["loss"], facts["group_loss"])
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
             return None
 
@@ -142,14 +143,9 @@ class LearntRounds:
                 for client, done in sorted(learnt.training.items())
             },
         }
-        sketches = {
-            f"{client}/{layer}": halves
-            for client, done in learnt.training.items()
-            for layer, halves in done.sketches.items()
-        }
         state = learnt.adapter | {CLIENTS + name: array for name, array in learnt.clients.items()}
         self._write(f"{learnt.key}{STATE}", state, {})
-        self._write(f"{learnt.key}{FACTS}", sketches, {"airtune": json.dumps(facts)})
+        self._write(f"{learnt.key}{FACTS}", {PRODUCTS: learnt.products}, {"airtune": json.dumps(facts)})
 
     def metric(self, key: str) -> dict[str, Any] | None:
         """The task's metric of the adapter at a round's end, None if it was not measured."""
@@ -180,13 +176,6 @@ class LearntRounds:
         temporary = self.directory / f"{name}.{os.getpid()}.new"
         save_file(dict(arrays), temporary, metadata=metadata)
         put_in_place(temporary, self.directory / name)
-
-
-def _of_client(client: str, sketches: Mapping[str, npt.NDArray[Any]]) -> Sketches:
-    begin = f"{client}/"
-    return {
-        int(name.removeprefix(begin)): halves for name, halves in sketches.items() if name.startswith(begin)
-    }
 
 
 def _files(place: str | None) -> list[Path]:

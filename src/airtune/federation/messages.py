@@ -13,7 +13,6 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from airtune.costs.count import Workload
 from airtune.errors import AirtuneError
-from airtune.learning.sketch import BUCKETS, Sketches
 from airtune.payload.matrix import Form
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import MeanInputs, Reduction
@@ -80,14 +79,12 @@ class Assignment:
 class Update:
     """What a client sends back: its trained adapters, its training loss and the work of every step.
 
-    `matrices` are the adapters in the form of the run's payload (`airtune.payload`), `sketches` its gradients
-    by layer (`airtune.learning.sketch`).
+    `matrices` are the adapters in the form of the run's payload (`airtune.payload`).
     """
 
     matrices: Mapping[str, npt.NDArray[Any]]
     loss: float
     work: tuple[Workload, ...]
-    sketches: Sketches
 
     def to_content(self) -> RecordDict:
         """As a RecordDict."""
@@ -99,8 +96,7 @@ class Update:
                 "labels": [float(step.labels) for step in self.work],
             }
         )
-        sketches = to_record({str(layer): halves for layer, halves in self.sketches.items()})
-        return RecordDict({"adapter": to_record(self.matrices), "sketches": sketches, "metrics": metrics})
+        return RecordDict({"adapter": to_record(self.matrices), "metrics": metrics})
 
     @staticmethod
     def from_content(content: RecordDict, forms: Mapping[str, Form]) -> "Update":
@@ -124,7 +120,6 @@ class Update:
                 _asked_for(content.array_records["adapter"], forms),
                 float(metrics["loss"]),
                 work,
-                _sketches(content.array_records["sketches"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError, EOFError) as error:
             raise AirtuneError(f"a reply that is not an update: {error}") from error
@@ -178,14 +173,6 @@ def _arrays(record: ArrayRecord) -> Adapter:
         if array.dtype != np.float32:
             raise ValueError(f"matrix {name} in {array.dtype}, not float32")
     return arrays
-
-
-def _sketches(record: ArrayRecord) -> Sketches:
-    """The sketches of a record, by layer."""
-    read = _asked_for(record, dict.fromkeys(record, (np.dtype(np.float32), (2, BUCKETS))))
-    if not all(np.isfinite(halves).all() for halves in read.values()):
-        raise AirtuneError("a sketch of gradients that is not finite")
-    return {int(layer): halves for layer, halves in read.items()}
 
 
 def _asked_for(record: ArrayRecord, forms: Mapping[str, Form]) -> dict[str, npt.NDArray[Any]]:

@@ -10,7 +10,7 @@ from airtune.costs.error import Gradients
 from airtune.costs.round_time import steps_within
 from airtune.federation.clock import Work, clock_round, clock_unplanned
 from airtune.federation.gradients import update
-from airtune.federation.learnt_rounds import ClientTraining
+from airtune.federation.learnt_rounds import ClientTraining, LearntRound
 from airtune.federation.messages import Assignment
 from airtune.federation.setting import Setting
 from airtune.planning import Pace, Plan
@@ -50,14 +50,14 @@ def plan_round(setting: Setting, known: Gradients, pace: Pace, number: int) -> P
     return PlannedRound(number, channels, plan, assignments)
 
 
-def known_after(
-    setting: Setting, before: Gradients, planned: PlannedRound, training: Mapping[int, ClientTraining]
-) -> Gradients:
+def known_after(setting: Setting, before: Gradients, planned: PlannedRound, learnt: LearntRound) -> Gradients:
     """What is known of the clients' gradients once they have trained."""
+    clients = sorted(learnt.training)
     return update(
         before,
-        {client: done.sketches for client, done in training.items()},
-        {client: planned.assignments[client].reduction.examples for client in training},
+        clients,
+        learnt.products,
+        {client: planned.assignments[client].reduction.examples for client in clients},
         np.array([member.weight for member in setting.scenario.members()]),
     )
 

@@ -99,7 +99,7 @@ def run_rounds(
 
         planned = plan_round(setting, known, pace, round_number)
         learnt = learner.learn(state, planned.assignments, on_client)
-        known, pace = known_after(setting, known, planned, learnt.training), pace.after(planned.plan)
+        known, pace = known_after(setting, known, planned, learnt), pace.after(planned.plan)
         folder.write_plan(round_number, planned.plan)
         facts = clocked(setting, planned, learnt.training)
         clock_s = state.clock_s + facts["round_s"]

@@ -8,7 +8,6 @@ from torch import nn
 
 from airtune.costs.count import Workload
 from airtune.learning.loss import answer_losses
-from airtune.learning.sketch import GradientSketch
 from airtune.learning.tokens import Batch
 
 
@@ -24,13 +23,11 @@ def train(
     submodel: nn.Module,
     batches: Iterable[Batch],
     learning_rate: float,
-    sketch: GradientSketch | None = None,
     proximal: float = 0.0,
 ) -> Trained:
     """Train the adapters in place, one AdamW step a batch. The optimiser starts afresh every round.
 
     Args:
-        sketch: takes in the gradients of every step.
         proximal: μ of ½·μ·‖θ − θ_t‖² in the loss, θ_t being where training begins (FedProx); the loss that
             is reported is without it.
     """
@@ -42,8 +39,6 @@ def train(
         losses, _ = answer_losses(submodel, batch)
         optimiser.zero_grad(set_to_none=True)
         losses.mean().backward()
-        if sketch is not None:
-            sketch.add()
         for parameter, origin in zip(parameters, start, strict=False):  # no origins without the term
             assert parameter.grad is not None
             parameter.grad.add_(parameter.detach() - origin, alpha=proximal)

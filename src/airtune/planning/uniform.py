@@ -6,7 +6,6 @@ follow stays at the end of its own, and the valley that is found need not be the
 """
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from airtune.planning.fleet import Fleet
 from airtune.planning.plan import Plan, evaluate
@@ -15,6 +14,8 @@ from airtune.planning.problem import Problem
 
 def solve(problem: Problem) -> Plan:
     """Least N·T over one ρ, each client's moved into its own range."""
+    from scipy.optimize import minimize_scalar  # takes longer to import than all of planning
+
     fleet = Fleet.of(problem)
     bandwidth = fleet.restore(fleet.equal_bandwidth())
     floor = problem.prune_floor()

@@ -79,7 +79,6 @@ class KnownGradients(TypedDict):
     unlike: list[Amount]
     noise: list[Amount]
     apart: list[list[Amount]]
-    square: Amount
 
 
 @_checked
