@@ -1,6 +1,9 @@
 """Rounds that are learnt once and clocked many times end as if each run had learnt them itself."""
 
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +115,29 @@ def test_the_observer_hears_the_same(tiny, tmp_path):
     assert len(heard[0]) == 12
 
 
+WAITING = """
+import sys, time
+from pathlib import Path
+from airtune.federation.learnt_rounds import LearntRounds
+folder = Path(sys.argv[1])
+with LearntRounds(folder / "learnt").lock("key"):
+    (folder / "held").touch()
+    time.sleep(0.5)
+    (folder / "done").touch()
+"""
+
+
+def test_who_wants_the_same_round_waits(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", WAITING, str(tmp_path)]) as other:
+        while not (tmp_path / "held").exists():
+            assert other.poll() is None
+            time.sleep(0.01)
+        with LearntRounds(tmp_path / "learnt").lock("another key"):
+            assert not (tmp_path / "done").exists()
+        with LearntRounds(tmp_path / "learnt").lock("key"):
+            assert (tmp_path / "done").exists()
+
+
 # -- Facts alone --------------------------------------------------------------------------------------
 
 
@@ -157,6 +183,8 @@ def test_what_is_damaged_is_learnt_again(kind, lossy, straight, learnt, tmp_path
         {"rounds": 9},
         {"method": "fedit"},
         {"reduction": "width"},
+        {"prune_max": 0.5},
+        {"selected": 2},
         {"radio": {"fading": "none"}},
         {"convergence": {"base": 5}},
         {"cells": [{"id": "cell-0", "bandwidth": 1e6}]},

@@ -31,8 +31,10 @@ from airtune.scenario import Scenario
 FORMAT = 2  # counts up whenever training, merging or judging changes
 PRODUCTS = "products"
 STATE, FACTS, METRIC, LOCK = ".state.safetensors", ".facts.safetensors", ".metric.json", ".lock"
-LEARNT_FROM = {"model", "lora", "partition", "training", "payload", "seed"}  # of a scenario, and its task
-LEARNT_FROM_CLIENTS = {"id", "count", "share", "labels"}
+# What of a scenario shapes plans and clocks alone: learning sees no more of it than what clients are told.
+NOT_LEARNT_FROM = {"name", "method", "selected", "reduction", "criterion", "prune_max", "rounds"}
+NOT_LEARNT_FROM |= {"convergence", "radio", "cells"}
+CLIENTS_LEARNT_FROM = {"id", "count", "share", "labels"}
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,11 @@ class LearntRound:
 
 def first_key(scenario: Scenario) -> str:
     """The key of what is there before the first round."""
-    told = scenario.model_dump(mode="json", include=LEARNT_FROM)
+    told = scenario.model_dump(mode="json", exclude=NOT_LEARNT_FROM)
     told["format"] = FORMAT
     told["task"] = scenario.task.model_dump(mode="json", exclude={"data"})
     told["clients"] = [
-        group.model_dump(mode="json", include=LEARNT_FROM_CLIENTS) for group in scenario.clients
+        group.model_dump(mode="json", include=CLIENTS_LEARNT_FROM) for group in scenario.clients
     ]
     told["model_files"] = file_states(scenario.model.name)
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
@@ -169,7 +171,7 @@ class LearntRounds:
     def forget_states(self) -> None:
         """Delete adapters and what clients keep; the facts stay. Nobody may be learning meanwhile."""
         for file in self.directory.iterdir():
-            if file.name.endswith((STATE, LOCK)):
+            if file.name.endswith((STATE, LOCK, ".new")):  # a process that was killed leaves .new
                 file.unlink()
 
     def _write(self, name: str, arrays: Mapping[str, npt.NDArray[Any]], metadata: dict[str, str]) -> None:
