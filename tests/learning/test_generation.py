@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from airtune import Scenario, run
-from airtune.learning.generation import Metric, greedy_answers, measure_metric
+from airtune.learning.generation import greedy_answers, measure_metric
 from airtune.learning.models import load_base
+from airtune.learning.tasks.answers import Metric
 
 PROMPTS = ["Question: 2 + 2?\nAnswer:", "Why?", "Question: how many apples are left in the basket?\nAnswer:"]
 

@@ -70,7 +70,7 @@ def test_intervals_are_told_where_there_are_seeds(tmp_path):
 
 def test_the_table_shows_every_method(tmp_path):
     comparison = compared(tmp_path, {"joint": 5.0, "fedit": 10.0})
-    console = Console(width=100, file=io.StringIO())
+    console = Console(width=80, file=io.StringIO())
     console.print(*comparison_tables(comparison))
     text = console.file.getvalue()
     for shown in ("joint (examples)", "fedit", "15 s", "30 s", "0.50", "1.000", "0.500", "30 B", "15 FLOP"):
@@ -79,6 +79,13 @@ def test_the_table_shows_every_method(tmp_path):
         "one seed; the target is a test loss of 1.000, times are linear between rounds",
         "ratios are to fedit",
     ]
+
+
+def test_seeds_that_do_not_get_there_are_counted(tmp_path):
+    runs = begin(tmp_path, ["joint"], seeds=2, target_loss=1.0)
+    write_run(runs / "joint-examples-0", FALLING, 1.0)
+    write_run(runs / "joint-examples-1", [4.0, 3.0, 2.0, 1.5], 1.0)
+    assert "1 of 2 seeds" in tex_text(Comparison.load(tmp_path))
 
 
 def test_the_csv_has_a_row_a_run(tmp_path):

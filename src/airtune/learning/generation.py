@@ -3,7 +3,6 @@
 import copy
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,10 @@ from airtune.learning.huggingface import quiet
 from airtune.learning.local_data import test_set
 from airtune.learning.models import load_base
 from airtune.learning.tasks import load_task
-from airtune.learning.tasks.answers import is_right, metric_name
+from airtune.learning.tasks.answers import Metric, is_right, metric_name
 from airtune.scenario import Scenario
 
 ROWS = 32  # questions answered at once
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The share `value` of `examples` test questions answered rightly."""
-
-    name: str
-    value: float
-    examples: int
 
 
 def measure_metric(scenario: Scenario, learnt: Path) -> Metric | None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from airtune.comparing.folder import METRIC, CompareFolder
 from airtune.comparing.settings import Job, Settings, jobs_of
 from airtune.errors import AirtuneError, InputError, words
+from airtune.learning.tasks.answers import Metric
 from airtune.methods import METHODS
 from airtune.randomness import generator
 from airtune.results.events import EVENTS_FILE, read_events
@@ -22,15 +23,6 @@ Array = npt.NDArray[np.float64]
 
 RESAMPLES, LEVEL = 10_000, 0.95
 REFERENCE = "fedit"  # its final loss is the target, unless one is given
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The share `value` of `examples` test questions answered rightly; `name` as in metric.json."""
-
-    name: str
-    value: float
-    examples: int
 
 
 @dataclass(frozen=True)

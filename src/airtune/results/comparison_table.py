@@ -60,9 +60,8 @@ def comparison_tables(comparison: Comparison) -> list["Table"]:
     for columns in _columns(comparison):
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
         for position, (name, _) in enumerate([LABEL, *columns]):
-            # Names are what rows are known by: all else wraps before they are cut.
-            width = 6 if position else max(len(entry.label) for entry in comparison.entries)
-            table.add_column(escape(name), justify="right" if position else "left", min_width=width)
+            heading = escape("\n".join(name.rsplit(" ", 1)))
+            table.add_column(heading, justify="right" if position else "left", no_wrap=True)
         for entry in comparison.entries:
             table.add_row(*(escape(text(entry)) for _, text in [LABEL, *columns]))
         tables.append(table)
@@ -158,6 +157,11 @@ def _columns(comparison: Comparison) -> tuple[list[Column], list[Column]]:
             lambda run: float(run.history.per_round(field).sum()), lambda value: amount(value, unit)
         )
 
+    def time(entry: Entry) -> str:
+        found = list(comparison.times(entry).values())
+        reached = sum(seconds is not None for seconds in found)
+        return f"{reached} of {len(found)} seeds" if 0 < reached < len(found) else _seconds(mean(found))
+
     def ratio(entry: Entry) -> str:
         found = comparison.ratio(entry, baseline)
         return _ratio(found) if found else NONE
@@ -166,11 +170,11 @@ def _columns(comparison: Comparison) -> tuple[list[Column], list[Column]]:
         return lambda run: run.group_loss.get(group)
 
     reached = [
-        ("time to target", over_seeds(lambda run: run.to_loss(target, "round_s"), duration)),
-        ("ratio to best baseline", ratio),
+        ("time to target", time),
+        ("ratio to baseline", ratio),
         ("rounds to target", over_seeds(lambda run: run.to_loss(target, None), lambda value: f"{value:.1f}")),
         ("final loss", over_seeds(lambda run: run.final_loss, number)),
-        *((f"loss on {group}'s text", over_seeds(of_group(group), number)) for group in groups),
+        *((f"loss on {group}", over_seeds(of_group(group), number)) for group in groups),
         *(
             (name.replace("_", " "), over_seeds(lambda run: run.metric.value if run.metric else None, number))
             for name in sorted(metrics)

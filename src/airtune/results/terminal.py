@@ -19,6 +19,8 @@ from airtune.results.plan_table import plan_lines, plan_table
 from airtune.results.table import summary_table
 from airtune.scenario import Scenario
 
+WIDEST = 150  # a comparison's table with the losses of several groups
+
 
 class RunProgress(Observer):
     """A line that moves: round, client, loss, simulated time and time left; and a line for every round."""
@@ -91,6 +93,7 @@ class CompareProgress(CompareObserver):
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
+            speed_estimate_period=2 * 3600,  # rounds may be minutes apart
         )
         self._task: TaskID | None = None
 
@@ -121,7 +124,7 @@ class CompareProgress(CompareObserver):
 
 def print_comparison(comparison: Comparison, directory: Path) -> None:
     """Which method wins, the table, and where the files are."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=max(Console().width, WIDEST))  # rather wrapped than cut
     console.print(verdict(comparison), soft_wrap=True, markup=False)
     for table in comparison_tables(comparison):
         console.print(table)

@@ -2,11 +2,21 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from airtune.scenario import Task
 
 MARK = "####"  # before the final number of a worked answer
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The share `value` of `examples` test questions answered rightly; `name` is that of `metric_name`."""
+
+    name: str
+    value: float
+    examples: int
 
 
 def metric_name(task: Task) -> str | None:
