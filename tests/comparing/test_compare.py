@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,26 @@ def test_no_run_at_all_is_an_error(tiny, tmp_path):
     with pytest.raises(AirtuneError, match=r"no run has ended; fedit-depth-0: .*no: "):
         compare(broken, tmp_path / "out", ["fedit"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_ends_runs(tiny, tmp_path):
+    (run,) = compare(tiny, tmp_path / "out", ["fedit"], budget_s=1.0).runs
+    assert len(run.history.rounds) == 1
+    assert run.history.finished
+
+
+def test_other_links_are_clocked_from_what_was_learnt(tiny, compared, tmp_path):
+    """Only facts are left of it, so there is no adapter; a plan that differs would learn it again."""
+    slow = tiny.model_copy(update={"cells": (tiny.cells[0].model_copy(update={"bandwidth": 50e3}),)})
+    kept = shutil.copytree(compared / "learnt", tmp_path / "learnt")
+    before = {path.name for path in kept.iterdir()}
+    (run,) = compare(slow, tmp_path / "out", ["fedit"], learnt=kept).runs
+    assert not (tmp_path / "out" / "runs" / "fedit-depth-0" / "adapter").exists()
+    facts = {path.name for path in kept.iterdir()}
+    assert facts == before
+    fast = rounds_of(compared / "runs" / "fedit-depth-0")
+    assert [event["loss"] for event in run.history.rounds] == [event["loss"] for event in fast[1:]]
+    assert run.history.rounds[-1]["clock_s"] > fast[-1]["clock_s"]
 
 
 def test_two_processes_cannot_compare_in_one_folder(tiny, compared):

@@ -34,13 +34,25 @@ class CompareObserver:
 
 @dataclass
 class Worker:
-    """A running job, and the most memory it has been seen to hold."""
+    """A running job: its run's folder, rounds played when it began and by now, and the most memory seen."""
 
     job: Job
     process: "subprocess.Popen[str]"
+    run: Path
     log: Path
+    begun: int
+    rounds: int
     peak: int = 0
-    rounds: int = 0
+
+    def look(self) -> None:
+        """See how far it is, and how much memory it holds."""
+        self.rounds = rounds_played(self.run)
+        self.peak = max(self.peak, memory_of(self.process.pid))
+
+    @property
+    def has_shown_its_peak(self) -> bool:
+        """Whether it has played a round, or ended."""
+        return self.rounds > self.begun or self.process.returncode is not None
 
 
 def play_all(
@@ -69,21 +81,19 @@ def play_all(
                 running.append(_start(folder, job, learnt, threads))
                 continue
             time.sleep(POLL_S)
+            ended = [worker for worker in running if worker.process.poll() is not None]
             for worker in running:
-                worker.peak = max(worker.peak, memory_of(worker.process.pid))
-                worker.rounds = rounds_played(folder.run(worker.job))
-            for worker in [worker for worker in running if worker.process.poll() is not None]:
+                worker.look()
+            peak = max([peak, *(worker.peak for worker in running if worker.has_shown_its_peak)])
+            for worker in ended:
                 running.remove(worker)
-                done += rounds_played(folder.run(worker.job))
+                done += worker.rounds
                 reason = _reason(worker)
                 if reason is not None:
                     failed[worker.job.name] = reason
                 observer.on_end(worker.job.name, reason)
-                peak = max(peak, worker.peak)
-            peak = max([peak, *(worker.peak for worker in running if worker.rounds)])
-            observer.on_progress(
-                done + sum(worker.rounds for worker in running), [worker.job.name for worker in running]
-            )
+            rounds = done + sum(worker.rounds for worker in running)
+            observer.on_progress(rounds, [worker.job.name for worker in running])
     return failed
 
 
@@ -110,8 +120,9 @@ def _room(running: Sequence[Worker], peak: int) -> bool:
 
 
 def _start(folder: CompareFolder, job: Job, learnt: Path, threads: str) -> Worker:
-    log = folder.directory / LOGS / f"{job.name}.log"
+    run, log = folder.run(job), folder.directory / LOGS / f"{job.name}.log"
     command = [sys.executable, "-m", "airtune.comparing.worker", str(folder.directory), job.name, str(learnt)]
+    begun = rounds_played(run)
     with log.open("w") as written:
         process = subprocess.Popen(
             command,
@@ -122,7 +133,7 @@ def _start(folder: CompareFolder, job: Job, learnt: Path, threads: str) -> Worke
             env=os.environ | {"OMP_NUM_THREADS": threads},
             start_new_session=True,  # Ctrl-C is for the parent, which ends them
         )
-    return Worker(job, process, log)
+    return Worker(job, process, run, log, begun, begun)
 
 
 def _reason(worker: Worker) -> str | None:
