@@ -11,13 +11,14 @@ from scipy.optimize import minimize_scalar
 from airtune.planning.fleet import Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
+from airtune.planning.support import fullest
 
 
 def solve(problem: Problem) -> Plan:
     """Least N·T over one ρ, each client's moved into its own range."""
     fleet = Fleet.of(problem)
     bandwidth = fleet.restore(fleet.equal_bandwidth())
-    floor = problem.prune_floor()
+    floor = fullest(problem, bandwidth)
 
     def plan(common: float) -> Plan:
         prune = np.minimum(np.maximum(common, floor), problem.prune_max)
