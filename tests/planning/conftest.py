@@ -5,8 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from limited import with_energy, with_tables
 
-from airtune.planning import ErrorCurve, ErrorPower, ErrorTable, Problem, Rounds
+from airtune.planning import (
+    ErrorCurve,
+    ErrorPower,
+    ErrorTable,
+    Problem,
+    Rounds,
+)
 
 HOSTILE = (
     "snr over 12 decades",
@@ -25,6 +32,9 @@ HOSTILE = (
     "everything prunable",
     "ergodic",
     "bandwidth floors",
+    "falling tables",
+    "energy",
+    "tables and energy",
 )
 
 
@@ -97,6 +107,12 @@ def hostile(trait: str, seed: int) -> Problem:
         own = (ErrorPower(1.0), table(rng), ErrorPower(2.0), ErrorPower(3.0))
         errors = tuple(own[int(i)] for i in rng.integers(0, 4, clients)) if seed % 2 else None
         return replace(problem, bandwidth_min_hz=share * problem.bandwidth_hz[0], errors=errors)
+    if trait == "falling tables":
+        return with_tables(problem, rng)
+    if trait == "energy":
+        return with_energy(problem, rng)
+    if trait == "tables and energy":
+        return with_energy(with_tables(problem, rng), rng)
     return problem
 
 

@@ -155,6 +155,15 @@ def _problem(random: Random, spread: float | None = None) -> dict[str, Any]:
     whole = {"schema": "airtune-problem/1", "cells": cells, "clients": clients, "rounds": rounds}
     if random.random() < 0.4:
         whole["rate"] = random.choice(("shannon", "ergodic-rayleigh"))
+    budgets, tables = (random.choice((0.0, 0.0, 0.0, 0.5)) for _ in range(2))
+    for client in clients:
+        if random.random() < budgets:
+            client["energy"] = {n: number(n) for n in ("budget_j", "fixed_j", "compute_j", "transmit_w")}
+        if random.random() < tables:
+            most = client.pop("fixed_bits") + client.pop("payload_bits")
+            client["payload"] = _falling(random, "bits", most)
+        if random.random() < tables:
+            client["compute"] = _falling(random, "s", client.pop("compute_s"))
     return whole
 
 
@@ -189,6 +198,15 @@ def _curve(random: Random, edges: float) -> dict[str, Any]:
     return {"kind": "table", "prune": prune, "error": error}
 
 
+def _falling(random: Random, name: str, most: float) -> dict[str, Any]:
+    """Bits or seconds over ρ from `most` down, convex, sometimes flat at the end."""
+    prune = [0.0, *sorted(random.random() for _ in range(random.choice((0, 1, 3, 30)))), 1.0]
+    slopes = sorted((random.expovariate(1.0) * (random.random() > 0.1) for _ in prune[1:]), reverse=True)
+    falls = [slope * (right - left) for left, right, slope in zip(prune[:-1], prune[1:], slopes, strict=True)]
+    share = most * random.random() / (math.fsum(falls) or 1.0)
+    return {"prune": prune, name: [most - share * math.fsum(falls[:n]) for n in range(len(prune))]}
+
+
 def _spoil(whole: dict[str, Any], random: Random) -> None:
     places = list(_places(whole))
     if not places:
@@ -218,6 +236,8 @@ _JUNK: tuple[Any, ...] = (
     {"kind": "table", "prune": [0, 1], "error": [0, 1e308]},
     {"kind": "table", "prune": [0, 1e-300, 1], "error": [0, 0, 1e300]},
     {"kind": "table", "prune": [0, 5e-324, 1], "error": [0, 1e-320, 1e300]},
+    {"prune": [0, 1], "bits": [1e30, 0]},
+    {"prune": [0, 1e-6, 1], "s": [1, 0, 0]},
     {"budget_bytes": 1, "fixed_bytes": 1e308, "prunable_bytes": 1e308},
 )
 

@@ -9,6 +9,7 @@ import pytest
 from airtune.errors import InfeasibleError
 from airtune.planning import SOLVERS, Problem, evaluate, plan
 from airtune.planning.stragglers import stragglers
+from airtune.planning.support import fullest
 
 
 def test_more_freedom_is_never_worse(hostile_problem: Callable[[int], Problem]) -> None:
@@ -32,7 +33,7 @@ def test_pruning_only_is_best_on_equal_bandwidth(hostile_problem: Callable[[int]
         for spread in (1e-4, 1e-2, 0.3):
             for _ in range(20):
                 prune = best.prune + spread * rng.normal(size=len(problem.ids))
-                prune = np.clip(prune, problem.prune_min, problem.prune_max)
+                prune = np.clip(prune, fullest(problem, best.bandwidth_hz), problem.prune_max)
                 other = evaluate(problem, "random", prune, best.bandwidth_hz)
                 assert other.total_s >= best.total_s * (1 - 1e-12)
 
@@ -41,12 +42,17 @@ def test_bandwidth_only_lets_a_cell_finish_together(hostile_problem: Callable[[i
     for seed in range(4):
         problem = hostile_problem(seed)
         found = plan(problem, "bandwidth-only")
-        assert (found.prune == problem.prune_min).all()
+        assert (found.prune == plan(problem, "fedit").prune).all()
         used = np.bincount(problem.cell, weights=found.bandwidth_hz, minlength=len(problem.bandwidth_hz))
         present = np.bincount(problem.cell, minlength=len(used)) > 0
         assert used[present] == pytest.approx(problem.bandwidth_hz[present], rel=1e-9)
         for cell in np.unique(problem.cell):
             free = found.bandwidth_hz > problem.bandwidth_min_hz * (1 + 1e-9)
+            if problem.energy is not None:
+                spent = problem.joules_at(found.prune, found.uplink_s)
+                free &= spent < problem.energy.budget_j * (1 - 1e-9)
+            if not free[problem.cell == cell].any():
+                continue
             times = found.client_round_s[(problem.cell == cell) & free]
             # At low SNR a bandwidth shorter than its rounding decides, hence the tolerance.
             assert times == pytest.approx(np.full(len(times), times.max()), rel=1e-6)

@@ -20,9 +20,8 @@ def spent(problem: Problem, found: Plan) -> float:
 
 def budgets(problem: Problem) -> list[float]:
     """From what full clients need to what the most pruned spend, if rounds are finite then."""
-    least, most = (
-        float(problem.weight @ problem.error_at(prune)) for prune in (problem.prune_min, problem.prune_max)
-    )
+    full = plan(problem, "fedit").prune
+    least, most = (float(problem.weight @ problem.error_at(prune)) for prune in (full, problem.prune_max))
     most = max(least, min(most, 0.99 / problem.rounds.penalty))
     return [least + share * (most - least) for share in (0.01, 0.3, 0.8, 1.0)]
 

@@ -36,6 +36,11 @@ VALID: dict[str, Any] = {
 }
 VALID["clients"][0]["error"] = {"kind": "table", "prune": [0, 0.5, 1], "error": [0, 0.1, 0.9]}
 VALID["clients"][1]["drop_error"] = 0.3
+for name in ("compute_s", "fixed_bits", "payload_bits"):
+    del VALID["clients"][3][name]
+VALID["clients"][3]["payload"] = {"prune": [0, 0.5, 1], "bits": [7.8e7, 5e7, 3e7]}
+VALID["clients"][3]["compute"] = {"prune": [0, 0.3, 0.7], "s": [6.1, 4, 2.5]}
+VALID["clients"][3]["energy"] = {"budget_j": 20.0, "fixed_j": 1.0, "compute_j": 24.0, "transmit_w": 0.2}
 VALID["clients"][2]["memory"] = {"budget_bytes": 3e9, "fixed_bytes": 1e9, "prunable_bytes": 4e9}
 
 
@@ -64,8 +69,14 @@ def test_a_problem_is_read_into_arrays() -> None:
     assert problem.drop_error.tolist() == [1, 0.3, 1, 1]
     assert problem.rounds.error == ErrorPower(2.0)
     assert problem.error_at(np.array([0.75, 0.5, 0.5, 0.0])) == pytest.approx([0.5, 0.25, 0.25, 0])
-    assert problem.prune_floor() == pytest.approx([0, 0, 0.5, 0])
+    assert problem.prune_floor() == pytest.approx([0, 0, 0.5, 5 / 24])
     assert problem.rate == "shannon"
+    assert problem.energy is not None
+    half = np.full(4, 0.5)
+    assert problem.bits_at(half)[2:] == pytest.approx([5.85e7, 5e7])
+    assert problem.busy_at(half)[2:] == pytest.approx([3.85, 4.05])
+    assert problem.joules_at(half, half)[3] == pytest.approx(13.1)
+    assert problem.energy.budget_j.tolist() == [np.inf, np.inf, np.inf, 20]
 
 
 def test_problems_survive_writing_and_reading(hostile_problem: Callable[[int], Problem]) -> None:
@@ -124,11 +135,25 @@ def test_plans_survive_writing_and_reading(method: str) -> None:
         ("clients.0.error.prune", [0, 1e-7, 1], "increase, each by 1e-06 at least"),
         ("rounds.penalty", 0, "rounds.penalty: found 0"),
         ("clients.2.memory.budget_bytes", DELETE, "clients.2.memory.budget_bytes: found nothing"),
-        (
-            "clients.3.energy",
-            {"budget_j": 1, "fixed_j": 0, "compute_j": 1, "transmit_w": 0.2},
-            "energy budgets are not supported yet",
-        ),
+        ("clients.3.energy.budget_j", 0, "clients.3.energy.budget_j: found 0, expected above 0"),
+        ("clients.3.energy.transmit_w", DELETE, "clients.3.energy.transmit_w: found nothing"),
+        ("clients.3.energy.compute_j", "1", "clients.3.energy.compute_j: found '1', expected a number"),
+        ("clients.3.payload.bits", [9, 8], "clients.3.payload: .*as many bits as pruning rates"),
+        ("clients.3.payload.bits", [9, 8, 8.5], "bits that never increase"),
+        ("clients.3.payload.bits", [9, 8, 6], "convex bits"),
+        ("clients.3.payload.bits", [9, 8, -6], "clients.3.payload.bits.2: found -6"),
+        ("clients.3.payload.bits", [0, 0, 0], "something to upload"),
+        ("clients.3.payload.prune", [0.1, 0.5, 1], "starts at pruning rate 0"),
+        ("clients.3.payload.prune", [0, 0.5, 0.5], "pruning rates that increase"),
+        ("clients.3.payload.prune", [0, 0.4, 0.69], "found 0.69, expected a table up to prune_max 0.7"),
+        ("clients.3.payload.prune", [0], "clients.3.payload.prune: .*at least 2"),
+        ("clients.3.payload", [1, 2], "clients.3.payload"),
+        ("clients.3.payload", DELETE, "clients.3.fixed_bits: found nothing, expected a number, or a table"),
+        ("clients.3.payload_bits", 3, "clients.3.payload_bits: found 3.0, expected nothing beside"),
+        ("clients.3.compute.s", [9, 8, "7"], "clients.3.compute.s.2: found '7', expected a number"),
+        ("clients.3.compute.s", [9, 8, 6], "convex seconds"),
+        ("clients.3.compute.bits", [9, 8, 6], "clients.3.compute.bits: found an unknown field"),
+        ("clients.1.compute_s", DELETE, "clients.1.compute_s: found nothing"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(path: str, value: Any, message: str) -> None:

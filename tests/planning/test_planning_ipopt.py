@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from airtune.planning import ErrorPower, Plan, Problem, evaluate, plan
+from airtune.planning.problem import Tables
 
 OPTIONS = {
     "print_time": False,
@@ -26,13 +27,36 @@ def ipopt(problem: Problem, start: Plan, error_budget: float | None = None) -> P
     count, cells = len(problem.ids), problem.cell
     keep, share, error = ca.SX.sym("x", count), ca.SX.sym("y", count), ca.SX.sym("e", count)
     time, left = ca.SX.sym("t"), ca.SX.sym("q")
+    above, at_least_zero = ca.SX.sym("h", 2, count), []
+    units = np.array([problem.bits_at(0 * problem.weight), np.maximum(problem.compute_s, 1e-3)])
+    straight = (
+        problem.fixed_bits + problem.payload_bits * keep,
+        problem.compute_s * keep,
+    )
+
+    def over_pruning(which: int, tables: Tables | None) -> ca.SX:
+        """Bits or seconds; of a table as an epigraph, in units of their own above every straight piece."""
+        values = []
+        for k, table in enumerate(tables or [None] * count):
+            values.append(straight[which][k] if table is None else units[which, k] * above[which, k])
+            if table is not None:
+                slopes = np.diff(table.value) / np.diff(table.prune)
+                for prune, value, slope in zip(table.prune, table.value, slopes, strict=False):
+                    line = value + slope * (1 - keep[k] - prune)
+                    at_least_zero.append(above[which, k] - line / units[which, k])
+        return ca.vertcat(*values)
+
     whole = problem.bandwidth_hz[cells]
     bandwidth = whole * ca.exp(share)
-    upload = (problem.fixed_bits + problem.payload_bits * keep) / (
-        bandwidth * ca.log1p(problem.snr_hz / bandwidth) / math.log(2)
-    )
-    busy = problem.fixed_s + problem.compute_s * keep
-    at_least_zero = [time - (busy + upload) / start.round_s]
+    rates = bandwidth * ca.log1p(problem.snr_hz / bandwidth) / math.log(2)
+    upload = over_pruning(0, problem.payload) / rates
+    busy = problem.fixed_s + over_pruning(1, problem.compute)
+    at_least_zero.append(time - (busy + upload) / start.round_s)
+    if problem.energy is not None:
+        limit = problem.energy
+        for k in np.flatnonzero(np.isfinite(limit.budget_j)):
+            spent = limit.fixed_j[k] + limit.compute_j[k] * keep[k] + limit.transmit_w[k] * upload[k]
+            at_least_zero.append(1 - spent / limit.budget_j[k])
     for index in set(cells.tolist()):
         at_least_zero.append(1 - sum(ca.exp(share[k]) for k in range(count) if cells[k] == index))
     own = problem.errors or [None] * count
@@ -48,7 +72,7 @@ def ipopt(problem: Problem, start: Plan, error_budget: float | None = None) -> P
     if error_budget is not None:
         at_least_zero.append(error_budget - ca.dot(ca.DM(problem.weight), error))
     program = {
-        "x": ca.vertcat(keep, share, error, time, left),
+        "x": ca.vertcat(keep, share, error, time, left, above[0, :].T, above[1, :].T),
         "f": ca.log(time) - (ca.log(left) if error_budget is None else 0),
         "g": ca.vertcat(*at_least_zero),
     }
@@ -58,10 +82,17 @@ def ipopt(problem: Problem, start: Plan, error_budget: float | None = None) -> P
     begin_left = 1 - penalty * problem.weight @ error_at_start
     found = ca.nlpsol("solver", "ipopt", program, OPTIONS)(
         x0=np.concatenate(
-            [1 - start.prune, np.log(start.bandwidth_hz / whole + 1e-12), error_at_start, [1, begin_left]]
+            [
+                1 - start.prune,
+                np.log(start.bandwidth_hz / whole + 1e-12),
+                error_at_start,
+                [1, begin_left],
+                problem.bits_at(start.prune) / units[0],
+                (problem.busy_at(start.prune) - problem.fixed_s) / units[1],
+            ]
         ),
-        lbx=np.concatenate([1 - problem.prune_max, least_share, 0 * ones, [1e-9, 1e-12]]),
-        ubx=np.concatenate([1 - problem.prune_min, 0 * ones, 1e6 * ones, [1e9, 1]]),
+        lbx=np.concatenate([1 - problem.prune_max, least_share, 0 * ones, [1e-9, 1e-12], [0] * (2 * count)]),
+        ubx=np.concatenate([1 - problem.prune_min, 0 * ones, 1e6 * ones, [1e9, 1], [1e9] * (2 * count)]),
         lbg=0,
     )["x"]
     solution = np.array(found).ravel()
@@ -102,9 +133,8 @@ def test_joint_agrees_with_ipopt_on_a_typical_cell(typical_problem: Callable[...
 @pytest.mark.parametrize("seed", range(3))
 def test_the_shortest_round_agrees_with_ipopt(hostile_problem: Callable[[int], Problem], seed: int) -> None:
     problem = hostile_problem(seed)
-    least, most = (
-        float(problem.weight @ problem.error_at(prune)) for prune in (problem.prune_min, problem.prune_max)
-    )
+    full = plan(problem, "fedit").prune
+    least, most = (float(problem.weight @ problem.error_at(prune)) for prune in (full, problem.prune_max))
     budget = 0.5 * (least + min(most, 0.99 / problem.rounds.penalty))
     if problem.rate != "shannon" or budget < least:
         pytest.skip("casadi has no exponential integral; a penalty of nearly 1/E leaves no room")

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from airtune.errors import InfeasibleError
-from airtune.planning import ErrorPower, ErrorTable, Memory, Problem, evaluate, plan
+from airtune.planning import ErrorPower, ErrorTable, Falling, Memory, Plan, Problem, evaluate, plan
 from airtune.planning.deadline import Solved, dual, solve
 from airtune.planning.fleet import Fleet
+from airtune.planning.problem import Tables
 from airtune.planning.response import Market, answer, state
+from airtune.planning.support import fullest
 from airtune.radio import rate
 
 SEEDS = range(4)
@@ -28,6 +30,15 @@ def test_gap_is_reached_and_the_plan_is_feasible(hostile_problem: Callable[[int]
         assert (found.prune <= problem.prune_max).all()
         again = evaluate(problem, "joint", found.prune, found.bandwidth_hz)
         assert again.total_s == found.total_s
+        if problem.energy is not None:
+            spent = problem.joules_at(found.prune, found.uplink_s)
+            assert (spent <= problem.energy.budget_j * (1 + 1e-9)).all()
+
+
+def in_energy(problem: Problem, drawn: Plan) -> bool:
+    if problem.energy is None:
+        return True
+    return bool((problem.joules_at(drawn.prune, drawn.uplink_s) <= problem.energy.budget_j).all())
 
 
 @pytest.mark.parametrize("gap", [0.5, 1e-2, 1e-4])
@@ -52,7 +63,10 @@ def test_no_random_plan_beats_the_bound(hostile_problem: Callable[[int], Problem
                 hertz = (best.bandwidth_hz + 1e-9) * np.exp(spread * rng.normal(size=len(problem.ids)))
                 used = np.bincount(problem.cell, weights=hertz, minlength=len(problem.bandwidth_hz))
                 hertz *= (problem.bandwidth_hz / np.maximum(used, 1e-300))[problem.cell]
-                assert evaluate(problem, "random", prune, hertz).total_s >= best.lower_bound_s
+                if problem.energy is not None:
+                    prune = np.clip(fullest(problem, hertz) + 1e-12, prune, problem.prune_max)
+                drawn = evaluate(problem, "random", prune, hertz)
+                assert drawn.total_s >= best.lower_bound_s or not in_energy(problem, drawn)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -118,6 +132,7 @@ def test_units_do_not_matter(hostile_problem: Callable[[int], Problem]) -> None:
     kilobits = replace(
         problem,
         fixed_bits=problem.fixed_bits / 1e3,
+        payload=scaled(problem.payload, 1e-3),
         payload_bits=problem.payload_bits / 1e3,
         snr_hz=problem.snr_hz / 1e3,
         bandwidth_hz=problem.bandwidth_hz / 1e3,
@@ -130,10 +145,21 @@ def test_units_do_not_matter(hostile_problem: Callable[[int], Problem]) -> None:
         compute_s=problem.compute_s / 60,
         fixed_bits=problem.fixed_bits / 60,
         payload_bits=problem.payload_bits / 60,
+        payload=scaled(problem.payload, 1 / 60),
+        compute=scaled(problem.compute, 1 / 60),
+        energy=None
+        if problem.energy is None
+        else replace(problem.energy, transmit_w=60 * problem.energy.transmit_w),
     )
     assert 60 * plan(minutes).total_s == pytest.approx(expected, rel=2e-6)
     halves = replace(problem, rounds=replace(problem.rounds, base=problem.rounds.base / 2))
     assert 2 * plan(halves).total_s == pytest.approx(expected, rel=2e-6)
+
+
+def scaled(tables: Tables | None, factor: float) -> Tables | None:
+    if tables is None:
+        return None
+    return tuple(table and Falling(table.prune, factor * table.value) for table in tables)
 
 
 def test_the_order_of_clients_does_not_matter(typical_problem: Callable[..., Problem]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from airtune.errors import InfeasibleError
 from airtune.planning import ErrorPower, Pace, Plan, Problem, Rounds, evaluate, plan
+from airtune.planning.support import fullest
 from airtune.radio import rate
 
 
@@ -82,7 +83,11 @@ def test_no_random_plan_does_better(hostile_problem: Callable[[int], Problem]) -
                 for some, wide in zip(prune, hertz, strict=True):
                     used = np.bincount(problem.cell, weights=wide, minlength=len(problem.bandwidth_hz))
                     fitting = wide * (problem.bandwidth_hz / np.maximum(used, 1e-300))[problem.cell]
-                    others.append(evaluate(problem, "random", some, fitting))
+                    within = np.maximum(some, fullest(problem, fitting))
+                    drawn = evaluate(problem, "random", within, fitting)
+                    spent = problem.joules_at(within, drawn.uplink_s)
+                    if problem.energy is None or (spent <= problem.energy.budget_j * (1 + 1e-9)).all():
+                        others.append(drawn)
             assert all(gain(other, theta) <= gain(chosen, theta) + slack for other in others)
 
 

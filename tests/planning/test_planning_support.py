@@ -26,7 +26,10 @@ def test_it_meets_the_deadline_and_less_would_not(hostile_problem: Callable[[int
         assert (there.client_round_s[meets] <= deadline * (1 + 1e-9)).all()
         pruned = meets & (found > problem.prune_min)
         less = np.maximum(prune - 1e-3, problem.prune_min)
-        late = evaluate(problem, "less", less, fedit.bandwidth_hz).client_round_s >= deadline * (1 - 1e-9)
+        too_full = evaluate(problem, "less", less, fedit.bandwidth_hz)
+        late = too_full.client_round_s >= deadline * (1 - 1e-9)
+        if problem.energy is not None:
+            late |= problem.joules_at(less, too_full.uplink_s) >= problem.energy.budget_j * (1 - 1e-9)
         assert late[pruned].all()
 
 

@@ -14,14 +14,16 @@ from airtune.planning.error_budget import shortest_round
 from airtune.planning.online import Pace
 from airtune.planning.part import solve_part
 from airtune.planning.plan import Plan, evaluate
-from airtune.planning.problem import Memory, Problem
+from airtune.planning.problem import Energy, Falling, Memory, Problem
 from airtune.planning.rounds import ErrorCurve, ErrorPower, ErrorTable, Rounds
 
 __all__ = [
     "SOLVERS",
+    "Energy",
     "ErrorCurve",
     "ErrorPower",
     "ErrorTable",
+    "Falling",
     "Memory",
     "Pace",
     "Plan",

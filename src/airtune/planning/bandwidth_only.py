@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from airtune.planning.fleet import Array, Fleet
+from airtune.planning.fleet import FILLING_MARGIN, FLOORS_MARGIN, Array, Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
+from airtune.planning.support import fullest
 from airtune.radio.rate import LN2, reached
 
 # A deadline is met to this precision, or an upload shorter than the rounding of the round would fail.
@@ -14,18 +15,18 @@ _FURTHEST = 50.0  # that log b is taken to follow a time
 
 
 def solve(problem: Problem) -> Plan:
-    """Least round time with ρ at its floor (`prune_min`, or what memory asks for)."""
-    prune = problem.prune_floor()
+    """Least round time with ρ at its floor: `prune_min`, or for memory, or for energy on equal bandwidth."""
     fleet = Fleet.of(problem)
+    prune = fullest(problem, fleet.restore(fleet.equal_bandwidth()))
     _, bandwidth = finish_together(fleet, 1.0 - prune[fleet.order])
     return evaluate(problem, "bandwidth-only", prune, fleet.restore(bandwidth))
 
 
 def slowest(fleet: Fleet, keep: Array, bandwidth_hz: Array) -> Array:
     """(..., cells) seconds of the slowest clients with keep rates (..., K) on bandwidth (K,) above 0."""
-    bits = fleet.fixed_bits + fleet.payload_bits * keep
+    bits = fleet.bits(keep)
     share = reached(bandwidth_hz, fleet.snr_hz, fleet.rate).share
-    return fleet.largest(fleet.fixed_s + fleet.compute_s * keep + bits * (LN2 / fleet.snr_hz) / share)
+    return fleet.largest(fleet.busy(keep) + bits * (LN2 / fleet.snr_hz) / share)
 
 
 def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
@@ -36,12 +37,22 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
     share of its ceiling that its rate has, close to a straight line over the log of its bandwidth.
 
     Returns:
-        (..., cells) seconds, (..., K) bandwidths that sum to each cell's own.
+        (..., cells) seconds, infinite where energy asks for more bandwidth than there is; (..., K) bandwidths
+        that sum to each cell's own.
     """
-    bits = fleet.fixed_bits + fleet.payload_bits * keep
-    busy = fleet.fixed_s + fleet.compute_s * keep
+    bits, busy, floor_hz = fleet.bits(keep), fleet.busy(keep), fleet.floors(keep)
     all_of_it = fleet.spread(fleet.bandwidth_hz)
-    equal = np.maximum(fleet.equal_bandwidth(), 1e-15 * all_of_it)
+    equal = fleet.equal_bandwidth()
+    if fleet.limits is not None:
+        # Floors that fill a cell but for rounding are lowered as much; with more than that there is no time.
+        most = fleet.bandwidth_hz * (1 - 10 * FILLING_MARGIN)
+        least = fleet.total(floor_hz)
+        fits = least <= most * (1 + FLOORS_MARGIN)
+        lowered = np.where(fits, np.minimum(most / np.maximum(least, most), 1.0), 0.0)
+        floor_hz = np.maximum(floor_hz, 0.0) * fleet.spread(lowered)
+        floor_hz = np.where(np.isfinite(floor_hz), floor_hz, 0.0)
+        equal = fleet.fill(equal, floor_hz)
+    equal = np.maximum(equal, 1e-15 * all_of_it)
     low, high = slowest(fleet, keep, all_of_it), slowest(fleet, keep, equal)
     sends, seconds = bits > 0, bits * LN2 / fleet.snr_hz
     time, v = low, np.log(equal / fleet.snr_hz)
@@ -54,8 +65,8 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
         step = (np.log(at.missing / at.share) - np.log((1.0 - share) / share)) * per_odds
         step = np.minimum(np.maximum(step, -5.0), 5.0)
         bandwidth = np.where(sends, z * fleet.snr_hz * np.exp(step), 0.0)
-        more = bandwidth > fleet.floor_hz
-        bandwidth = np.where(more, bandwidth, fleet.floor_hz)
+        more = bandwidth > floor_hz
+        bandwidth = np.where(more, bandwidth, floor_hz)
         need = fleet.total(bandwidth) / fleet.bandwidth_hz
         follow = -per_odds / ((1.0 - share) * upload)
         proposal = time - (need - 1.0) * need * fleet.bandwidth_hz / fleet.total(
@@ -77,4 +88,6 @@ def finish_together(fleet: Fleet, keep: Array) -> tuple[Array, Array]:
         v = v + step + np.maximum(-per_odds / (1.0 - share) * np.log1p(longer), -_FURTHEST)
         time = after
     time = np.where(met, time, high)
-    return time, fleet.fill(bandwidth)
+    if fleet.limits is not None:
+        time = np.where(fits, time, np.inf)
+    return time, fleet.fill(bandwidth, floor_hz)

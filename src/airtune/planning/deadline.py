@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.planning.fleet import Array, Fleet
+from airtune.planning.held import held
 from airtune.planning.response import ROUNDING, Answer, Market, State, answer, state
 
 _SWEEPS = 100
@@ -68,12 +69,17 @@ class Solved:
         fleet, push = market.fleet, ahead - self.v
         change = fleet.spread(self.move) - at.fall * push
         price = self.answer.price * np.exp(np.minimum(np.maximum(change, -1.0), 1.0))
-        use = at.use + at.per_v * market.bits / market.work * push
+        use = at.use + at.per_v * at.terms.early * push
         if market.waits is not None and market.dear is not None:
             floored = np.minimum(price, np.exp(market.dear))
             price = np.where(
                 market.waits, 0.0, np.where(self.at.keep <= market.low + _ON_FLOOR, floored, price)
             )
+        if at.kinks is not None and self.answer.other is not None and self.answer.mixed is not None:
+            share, mixed = at.kinks.share, self.answer.mixed
+            beyond = market.terms.take(self.answer.other)
+            dearer = at.terms.gain(share) / beyond.gain(share)
+            use = (1.0 - mixed) * use + np.where(mixed > 0, mixed * dearer * beyond.use(share), 0.0)
         fall = fleet.total(price * use)
         return np.asarray(np.where(self.idle, 0.0, fall).sum(-1))
 
@@ -81,11 +87,15 @@ class Solved:
         """About the derivatives by the deadline of v (n, K), log prices (n, cells) and `slope` (n,); and how
         fast the slopes of bounds over an interval part from it as that grows (n,)."""
         fleet, at, found = self.market.fleet, self.at, self.answer
-        early = self.market.bits / self.market.work  # of log X'
-        # At a held price: either x stays, or w·e'·X' does.
-        alone = np.where(
-            found.elasticity == 0, -at.use / at.per_v, found.elasticity * (at.stiff * at.use - early)
-        )
+        early = at.terms.early  # of log X'
+        # At a held price: either x stays, or w·e'·X' does, or the client stays between two limits.
+        stays = -at.use / at.per_v
+        if at.kinks is not None and found.other is not None and found.mixed is not None:
+            beyond, share = self.market.terms.take(found.other), at.kinks.share
+            cheaper = beyond.gain(share) / at.terms.gain(share)
+            between = (beyond.use(share) - at.use) / (at.per_v * (1.0 - cheaper))
+            stays = np.where(found.mixed > 0, between, stays)
+        alone = np.where(found.elasticity == 0, stays, found.elasticity * (at.stiff * at.use - early))
         elastic = fleet.total(at.bandwidth * found.elasticity)
         price = -fleet.total(at.bandwidth * alone) / elastic
         price = np.where(np.isfinite(price) & ~self.idle, price, 0.0)
@@ -93,7 +103,7 @@ class Solved:
         v = np.where(np.isfinite(v) & ~fleet.spread(self.idle), v, 0.0)
         bend = at.use * (fleet.spread(price) - at.fall * v - early) + at.per_v * early * v
         slope = np.where(self.idle, 0.0, fleet.total(found.price * bend)).sum(-1)
-        fuller = at.use * self.market.bits / (self.market.bits0 + self.market.bits * at.keep)
+        fuller = at.use * at.terms.bits / (at.terms.bits0 + at.terms.bits * at.keep)
         apart = fleet.total(found.price * fuller * (at.per_v * v + at.use))
         return v, price, np.asarray(slope), np.asarray(np.where(self.idle, 0.0, apart).sum(-1))
 
@@ -179,7 +189,7 @@ def dual(solved: Solved, rows: slice, found: Answer, log_price: Array) -> Array:
     rounding = (1e-13 + np.finfo(float).eps * len(fleet.order)) * (held + paid + budget)
     # x is blurred; ρ is known to ROUNDING; where p and w·e' are alike, each moves the other's best x.
     harm, price = np.exp(at.lead), found.price
-    blurred = price * at.blur(solved.market.room[rows]) + ROUNDING * harm + _ALIKE * np.minimum(price, harm)
+    blurred = price * at.blur() + ROUNDING * harm + _ALIKE * np.minimum(price, harm)
     bound = held + cost - budget - missing * (1.0 + _ALIKE) - rounding - fleet.total(blurred)
     return np.asarray(np.where(np.isneginf(log_price), fleet.least_error, bound))
 
@@ -194,16 +204,20 @@ def slopes(
     needs in the time of this one. Nothing is known of the left ends that are `unsolved`.
     """
     market, own, at = solved.market, solved.answer, solved.at
-    blur = at.blur(market.room)
+    blur = at.blur()
     upper = np.minimum(at.keep + np.where(own.step > 0, own.reach, 0.0) + blur, market.nodes[-1])
     lower = np.maximum(at.keep - np.where(own.step < 0, own.reach, 0.0) - blur, market.nodes[0])
     upper = np.where(market.fleet.spread(solved.idle), market.nodes[-1], upper)
     early, late = slice(None, -1), slice(1, None)
     steep = _dearest(market.rows(early), left, at.rows(early), high, blur[early], 1.0)
-    steep *= _use(market, upper[1:], market.room[:-1])
+    steep *= at.terms.rows(early).use_for(upper[1:])
     lower = np.where(unsolved[:, None], market.nodes[0], lower[:-1])
     flat = _dearest(market.rows(late), right, at.rows(late), low, blur[late], -1.0)
-    flat *= _use(market, lower, market.room[1:])
+    flat *= at.terms.rows(late).use_for(lower)
+    if own.mixed is not None:
+        steep = held(solved, early, late, left, high, steep, 1.0)
+        flat = held(solved, late, early, right, low, flat, -1.0)
+        flat = np.where(unsolved[:, None], np.minimum(flat, 0.0), flat)
     if market.waits is not None:
         steep, flat = np.where(market.waits[:-1], 0.0, steep), np.where(market.waits[1:], 0.0, flat)
     steep, flat = market.fleet.total(steep), market.fleet.total(np.where(np.isfinite(flat), flat, 0.0))
@@ -232,11 +246,3 @@ def _dearest(market: Market, found: Answer, at: State, log_price: Array, blur: A
         return np.asarray(np.minimum(bound, np.exp(market.dear + 1e-12)))
     floored = np.isfinite(market.dear) & (at.keep - found.reach <= market.low + _ON_FLOOR)
     return np.asarray(np.where(floored, found.price * np.exp(np.minimum(found.excess, 0.0)), bound))
-
-
-def _use(market: Market, keep: Array, room: Array) -> Array:
-    """Q at the rate that keep rates need; the whole ceiling where no rate is enough."""
-    bits = market.bits0 + market.bits * keep
-    time = room - market.compute * keep
-    share = np.where(time > 0, np.minimum(bits / time, 1.0), 1.0)
-    return np.asarray(share / (market.bits + share * market.compute))

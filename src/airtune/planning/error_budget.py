@@ -23,6 +23,7 @@ _LEAST_GAP = 1e-9  # what double precision can certify
 _NOTHING = 1e-15  # of error, what rounding makes of none
 _MOST_DEADLINES = 100  # ten do; where numbers leave no digits the gap is what it is
 _PATIENCE = 8  # deadlines of which neither side can be told
+_MOST_DOUBLINGS = 40  # of a deadline, fourfold each, where no deadline is known to be long enough
 _HALVINGS = 12  # of the range in which the first deadline is looked for
 
 
@@ -36,11 +37,12 @@ def shortest_round(problem: Problem, error_budget: float, used: float = 0.0, gap
         InfeasibleError: with every client as full as it may be the error is still above the budget.
     """
     search = _Search(Fleet.of(problem), error_budget - used, max(gap, _LEAST_GAP))
-    least = float(search.fleet.least_error.sum())
+    least = search.least()
     if least > search.budget:
         k = int(np.argmax(problem.weight * problem.error_at(problem.prune_floor())))
         said = f"an error of {error_budget:.6g} is out of reach at every deadline"
         raise InfeasibleError(problem.ids[k], f"{said}; {_rounded_up(least + used)} would do")
+    search.start()
     search.run()
     fleet = search.fleet
     plan = evaluate(problem, "joint", fleet.prune(search.keep), fleet.restore(search.bandwidth))
@@ -61,7 +63,29 @@ class _Search:
         equal = fleet.spread(fleet.bandwidth_hz / fleet.total(np.ones(len(fleet.order))))
         self.v = np.log(np.maximum(fastest, 1e-3 * equal) / fleet.snr_hz)
         self.log_price = np.full(len(longest), np.nan)
-        self._start(fastest)
+        self.fastest = fastest
+
+    def least(self) -> float:
+        """The least error at any deadline, where energy keeps clients from being full only about so."""
+        least = float(self.fleet.least_error.sum())
+        if np.isfinite(self.high) or least > self.budget:
+            return least
+        # No deadline is long enough for everybody to be full; one is to be found that meets the budget.
+        fleet, self.bandwidth = self.fleet, self.fleet.equal_bandwidth()
+        rates = rate(self.bandwidth, fleet.snr_hz, fleet.rate)
+        self.keep = fleet.keep_by(np.array(np.inf), rates)
+        bits = fleet.bits(self.keep)
+        time = float(np.max(fleet.busy(self.keep) + np.where(bits > 0, bits / rates, 0.0)))
+        error = self._error(self.keep)
+        if error <= self.budget:
+            self.high = time
+            return error
+        for _ in range(_MOST_DOUBLINGS):
+            time *= 4.0
+            error = min(error, self._narrow(time, 1e-4 * max(self.budget, 1e-12))[0])
+            if np.isfinite(self.high):
+                break
+        return self.budget if np.isfinite(self.high) else max(error, self.budget * (1 + 1e-6))
 
     def run(self) -> None:
         """Narrow the bracket down to the gap."""
@@ -85,9 +109,9 @@ class _Search:
             if self.high - self.low > 0.7 * (before[1] - before[0]) and abs(aim / time - 1.0) > 0.1:
                 time = np.nan  # bisection where Newton does not serve
 
-    def _start(self, bandwidth: Array) -> None:
-        """About the least deadline for the bandwidth (K,) of the fastest round: it is long enough."""
-        fleet = self.fleet
+    def start(self) -> None:
+        """About the least deadline for the bandwidth of the fastest round: it is long enough."""
+        fleet, bandwidth = self.fleet, self.fastest
         rates = rate(bandwidth, fleet.snr_hz, fleet.rate)
         low = self.low
         for step in range(_HALVINGS):

@@ -3,9 +3,11 @@
 from airtune.planning.fleet import Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
+from airtune.planning.support import fullest
 
 
 def solve(problem: Problem) -> Plan:
-    """ρ at its floor (`prune_min`, or what memory asks for), bandwidth in equal parts."""
+    """ρ at its floor (`prune_min`, or what memory and energy ask for), bandwidth in equal parts."""
     fleet = Fleet.of(problem)
-    return evaluate(problem, "fedit", problem.prune_floor(), fleet.restore(fleet.equal_bandwidth()))
+    bandwidth = fleet.restore(fleet.equal_bandwidth())
+    return evaluate(problem, "fedit", fullest(problem, bandwidth), bandwidth)

@@ -3,7 +3,8 @@
 The choice of a client is its keep rate x = 1 - ρ. From left to right over x lie `nodes`: the least x, the
 kinks of its error curve, the largest x. Between two nodes e(ρ) = offset + scale·ρ^m / m, with m = 1 on a
 table's straight pieces. Choices that nobody would make are cut off first: where pruning costs no error
-the client is pruned that far, and where pruning saves nothing (compute_s = payload_bits = 0) it is full.
+the client is pruned that far, and where pruning saves nothing (compute_s = payload_bits = 0, or tables that
+fall no further) it is as full as that allows.
 """
 
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from airtune.planning.infeasible import pruned_too_far, too_much_bandwidth
+from airtune.planning.infeasible import pruned_too_far, too_little_energy, too_much_bandwidth
+from airtune.planning.limits import Limits
 from airtune.planning.problem import Problem
 from airtune.planning.rounds import ErrorCurve, ErrorPower, Rounds
+from airtune.radio.rate import bandwidth_for_rate
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -36,6 +39,10 @@ class Fleet:
     the first client of each, `sizes` how many there are, `bandwidth_hz` is (cells,). From deadline `longest`
     (cells,) on everyone in a cell can be as full as it may be, with Σ w e = `least_error`; a solver that
     wants these sets them.
+
+    `limits` are those of all clients if some client has more than one, from tables or an energy budget; then
+    these replace `fixed_s` to `payload_bits`. `floor_hz` is the floor under bandwidth that is given,
+    `need_hz` with what energy asks for.
     """
 
     order: Index
@@ -55,19 +62,21 @@ class Fleet:
     fixed_bits: Array
     payload_bits: Array
     floor_hz: Array
+    need_hz: Array
     rigid: npt.NDArray[np.bool_]
     nodes: Array
     scale: Array
     offset: Array
     power: Array
+    limits: Limits | None = None
 
     @classmethod
     def of(cls, problem: Problem) -> "Fleet":
         """Compile `problem`.
 
         Raises:
-            InfeasibleError: memory or bandwidth for its floors does not suffice, or N is infinite with every
-                client as full as it may be.
+            InfeasibleError: memory, energy or bandwidth for its floors does not suffice, or N is infinite
+                with every client as full as it may be.
         """
         floor, ceiling = problem.prune_floor(), problem.prune_max
         _check_rounds(problem, floor)
@@ -76,7 +85,23 @@ class Fleet:
         sizes = np.bincount(problem.cell)
         used = np.flatnonzero(sizes)
         sizes = sizes[used]
-        rigid = (problem.compute_s == 0) & (problem.payload_bits == 0)
+        fixed_s, compute_s, fixed_bits, payload_bits = (
+            problem.fixed_s,
+            problem.compute_s,
+            problem.fixed_bits,
+            problem.payload_bits,
+        )
+        limits = problem.limits
+        if limits is None:
+            rigid = (compute_s == 0) & (payload_bits == 0)
+            need_hz = floor_hz
+        else:
+            least_keep, rigid = limits.least_keep()
+            ceiling = np.maximum(np.minimum(ceiling, 1.0 - least_keep), floor)
+            need_hz = _energy_floor(problem, limits, floor_hz)
+            fixed_s, compute_s = -limits.room[0], limits.compute[0]
+            fixed_bits, payload_bits = limits.bits0[0], limits.bits[0]
+            limits = limits.take(order) if len(limits.room) > 1 else None
         ceiling = np.where(rigid, floor, ceiling)
         nodes, scale, offset, power = _pieces(problem, floor, ceiling)
         return cls(
@@ -92,16 +117,18 @@ class Fleet:
             rounds=problem.rounds,
             weight=problem.weight[order],
             snr_hz=problem.snr_hz[order],
-            fixed_s=problem.fixed_s[order],
-            compute_s=problem.compute_s[order],
-            fixed_bits=problem.fixed_bits[order],
-            payload_bits=problem.payload_bits[order],
+            fixed_s=fixed_s[order],
+            compute_s=compute_s[order],
+            fixed_bits=fixed_bits[order],
+            payload_bits=payload_bits[order],
             floor_hz=floor_hz[order],
+            need_hz=need_hz[order],
             rigid=rigid[order],
             nodes=nodes[order],
             scale=scale[order],
             offset=offset[order],
             power=power[order],
+            limits=limits,
         )
 
     def cells(self, chosen: slice) -> "Fleet":
@@ -134,7 +161,8 @@ class Fleet:
 
     def sample(self, clients: slice | Mask) -> "Fleet":
         """Some clients, to be used without their cells."""
-        return replace(self, **{name: getattr(self, name)[clients] for name in _PER_CLIENT})
+        limits = None if self.limits is None else self.limits.take(clients)
+        return replace(self, **{name: getattr(self, name)[clients] for name in _PER_CLIENT}, limits=limits)
 
     @property
     def keep_min(self) -> Array:
@@ -161,20 +189,40 @@ class Fleet:
         pinned = np.zeros(len(self.order), bool)
         while True:
             free = np.maximum(self.total(np.where(pinned, 0.0, 1.0)), 1.0)
-            left = np.maximum(self.bandwidth_hz - self.total(np.where(pinned, self.floor_hz, 0.0)), 0.0)
-            bandwidth = np.where(pinned, self.floor_hz, self.spread(left / free))
-            more = bandwidth < self.floor_hz
+            left = np.maximum(self.bandwidth_hz - self.total(np.where(pinned, self.need_hz, 0.0)), 0.0)
+            bandwidth = np.where(pinned, self.need_hz, self.spread(left / free))
+            more = bandwidth < self.need_hz
             if not more.any():
                 return np.asarray(bandwidth)
             pinned |= more
 
-    def fill(self, bandwidth: Array) -> Array:
-        """(K,) bandwidths above the floors, those beyond them in proportion, that fill the cells."""
-        beyond = np.maximum(bandwidth - self.floor_hz, 0.0)
-        spare = np.maximum(self.bandwidth_hz * (1 - FILLING_MARGIN) - self.total(self.floor_hz), 0.0)
+    def fill(self, bandwidth: Array, floor_hz: Array | None = None) -> Array:
+        """(..., K) bandwidths above the floors, those beyond them in proportion, that fill the cells."""
+        floor_hz = self.need_hz if floor_hz is None else floor_hz
+        beyond = np.maximum(bandwidth - floor_hz, 0.0)
+        spare = np.maximum(self.bandwidth_hz * (1 - FILLING_MARGIN) - self.total(floor_hz), 0.0)
         used = self.total(beyond)
         stretch = np.divide(spare, used, out=np.zeros_like(used), where=used > 0)
-        return np.asarray(self.floor_hz + beyond * self.spread(stretch))
+        return np.asarray(floor_hz + beyond * self.spread(stretch))
+
+    def bits(self, keep: Array) -> Array:
+        """(..., K) bits of the upload at keep rates (..., K)."""
+        if self.limits is None:
+            return self.fixed_bits + self.payload_bits * keep
+        return self.limits.bits_at(keep)
+
+    def busy(self, keep: Array) -> Array:
+        """(..., K) seconds of the round besides the upload at keep rates (..., K)."""
+        if self.limits is None:
+            return self.fixed_s + self.compute_s * keep
+        return self.limits.busy_at(keep)
+
+    def floors(self, keep: Array) -> Array:
+        """(..., K) the least bandwidth for keep rates (..., K), whatever the deadline."""
+        if self.limits is None:
+            return self.floor_hz
+        need = bandwidth_for_rate(self.limits.least_rate(keep), self.snr_hz, self.rate)
+        return np.maximum(self.floor_hz, need)
 
     def error(self, keep: Array) -> Array:
         """(..., K) e at keep rates within the nodes' range. A convex curve is the largest of its pieces."""
@@ -197,6 +245,9 @@ class Fleet:
 
     def keep_by(self, deadline: Array, rates: Array) -> Array:
         """Largest keep rates with which rates (..., K) meet a deadline (..., 1), within the nodes' range."""
+        if self.limits is not None:
+            keep = self.limits.keep_by(deadline, rates)
+            return np.where(self.rigid, self.keep_max, np.clip(keep, self.keep_min, self.keep_max))
         spare = rates * (deadline - self.fixed_s) - self.fixed_bits
         keep = spare / np.where(self.rigid, 1.0, self.payload_bits + rates * self.compute_s)
         return np.where(self.rigid, self.keep_max, np.clip(keep, self.keep_min, self.keep_max))
@@ -221,6 +272,7 @@ _PER_CLIENT = (
     "fixed_bits",
     "payload_bits",
     "floor_hz",
+    "need_hz",
     "rigid",
     "nodes",
     "scale",
@@ -249,6 +301,18 @@ def _bandwidth_floor(problem: Problem) -> Array:
     whole = problem.bandwidth_hz * (1 - FLOORS_MARGIN)
     lowered = np.divide(whole, least, out=np.ones_like(whole), where=least > whole)
     return np.asarray(problem.bandwidth_min_hz * lowered[problem.cell])
+
+
+def _energy_floor(problem: Problem, limits: Limits, floor_hz: Array) -> Array:
+    """(K,) floors under bandwidth with those that the energy of the smallest sub-models asks for."""
+    least = bandwidth_for_rate(limits.least_rate(1.0 - problem.prune_max), problem.snr_hz, problem.rate)
+    need_hz = np.maximum(floor_hz, least)
+    whole = problem.bandwidth_hz * (1 - FLOORS_MARGIN)
+    over = np.bincount(problem.cell, need_hz, len(whole)) > whole
+    # Floors that are given may fill a cell by themselves.
+    if (over[problem.cell] & (least > floor_hz * (1 + FLOORS_MARGIN))).any():
+        raise too_little_energy(problem, least)
+    return need_hz
 
 
 def _pieces(problem: Problem, floor: Array, ceiling: Array) -> tuple[Array, Array, Array, Array]:

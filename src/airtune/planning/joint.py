@@ -14,6 +14,7 @@ import numpy.typing as npt
 from airtune.planning import deadline
 from airtune.planning.bandwidth_only import finish_together, slowest
 from airtune.planning.fleet import Array, Fleet, Mask
+from airtune.planning.infeasible import exhausted
 from airtune.planning.interval import MOST_CUTS, Interval, cuts, ladder, least_on_lines, lines
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
@@ -26,10 +27,12 @@ _ROUNDING = 1e-11  # relative: of the least deadline, and of N·T
 _NARROW = 1e-13  # relative: intervals that are cut no further
 _LEAST_GAP = 1e-9  # what double precision can certify
 _MOST_SWEEPS = 1000  # tens of times what ordinary problems need; then the gap is what it is
+_MOST_CUT = 16  # intervals at once, of the least bounds, of clients with tables or energy budgets
 _MOST_ROWS = 32  # deadlines solved at once
 _GUESSES = np.linspace(0.0, 1.0, 16)[5:-1] ** 2  # in the range of T
 _FURTHEST = 5.0  # that log b and log λ are taken to move from one deadline to another
 _COARSE = 0.1  # how precisely deadlines far from T* are solved, as J's distance from its least value
+_MOST_DOUBLINGS = 40  # of the deadline, fourfold each, where none is long enough for everybody to be full
 _SAMPLE = 4096  # clients that the first guess of T* looks at
 
 
@@ -42,6 +45,9 @@ def solve(problem: Problem, gap: float = 1e-6) -> Plan:
     part = replace(fleet.only(late), rounds=fleet.rounds.given(float(harm[~clients].sum())))
     with Runs(part) as runs:
         search = _Search(part, max(gap, _LEAST_GAP), runs)
+        if problem.energy is not None and not np.isfinite(search.best):
+            keep[clients] = search.keep
+            raise exhausted(problem, fleet.prune(keep))
         bound = search.run()
     keep[clients], bandwidth[clients] = search.keep, search.bandwidth
     plan = evaluate(problem, "joint", fleet.prune(keep), fleet.restore(bandwidth))
@@ -56,7 +62,10 @@ def _late(fleet: Fleet, equal: Array) -> Mask:
     if len(fleet.starts) == 1:
         return np.ones(1, bool)
     least = slowest(fleet, fleet.keep_min, fleet.spread(fleet.bandwidth_hz)).max()
-    return np.asarray(~(slowest(fleet, fleet.keep_max, equal) < least * (1.0 - _ROUNDING)))
+    late = ~(slowest(fleet, fleet.keep_max, equal) < least * (1.0 - _ROUNDING))
+    if fleet.limits is not None:
+        late |= fleet.total(np.where(fleet.floors(fleet.keep_max) > equal, 1.0, 0.0)) > 0
+    return np.asarray(late)
 
 
 class _Search:
@@ -80,13 +89,29 @@ class _Search:
         extremes = (fleet.keep_min, fleet.keep_max)
         most, fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
         self.best = self.first * float(most) if np.isfinite(most) else np.inf
-        if self.last * float(fewest) <= self.best:
+        if np.isfinite(self.last) and self.last * float(fewest) <= self.best:
             self.best, self.keep, self.bandwidth = self.last * float(fewest), fleet.keep_max, self.full
-        self.last = max(self.first, min(self.last, self.best / float(fewest)))
-        self.centre, self.left = self.first, fleet.rounds.base / float(fewest)
         self.v = np.log(fleet.equal_bandwidth() / fleet.snr_hz)
         self.drift = np.zeros_like(self.v)
         self.log_price, self.price_drift = np.full(len(longest), np.nan), np.zeros(len(longest))
+        self.centre, self.left = self.first, fleet.rounds.base / float(fewest)
+        if not np.isfinite(self.last):
+            self._without_end()
+        self.last = max(self.first, min(self.last, self.best / float(fewest)))
+
+    def _without_end(self) -> None:
+        """Find a plan where energy keeps clients from being full, so that no deadline is long enough."""
+        fleet, bandwidth = self.fleet, self.fleet.equal_bandwidth()
+        rates = rate(bandwidth, fleet.snr_hz, fleet.rate)
+        keep = fleet.keep_by(np.array(np.inf), rates)
+        bits = fleet.bits(keep)
+        time = float(np.max(fleet.busy(keep) + np.where(bits > 0, bits / rates, 0.0)))
+        self._offer(time, keep, bandwidth)
+        for _ in range(_MOST_DOUBLINGS):
+            if np.isfinite(self.best):
+                return
+            self.centre, time = time, 4.0 * time
+            self._take(time)
 
     def run(self) -> float:
         """Cut intervals, the least bounds first, until every bound is within `gap` of the best; returns the
@@ -116,7 +141,8 @@ class _Search:
                 else:
                     cut.append(each)
             self.coarse *= 0.1
-            unsettled = self._bounded([cuts(each, goal, self.first) for each in cut])
+            now = len(cut) if self.fleet.limits is None else _MOST_CUT
+            unsettled = self._bounded([cuts(each, goal, self.first) for each in cut[:now]]) + cut[now:]
         return min(settled, beyond, self.best) * (1.0 - _ROUNDING)
 
     def _finish_together(self, keep: Array) -> tuple[Array, Array]:
@@ -180,20 +206,25 @@ class _Search:
             bandwidth = fleet.fill(bandwidth)
             rates = rate(bandwidth, fleet.snr_hz, fleet.rate)
             keep = np.where(idle, fleet.keep_max, fleet.keep_by(np.array(time), rates))
-            bits = fleet.fixed_bits + fleet.payload_bits * keep
+            bits = fleet.bits(keep)
             upload = np.where(bits > 0, bits / rates, 0.0)
-            return bandwidth, keep, float(np.max(fleet.fixed_s + fleet.compute_s * keep + upload))
+            return bandwidth, keep, float(np.max(fleet.busy(keep) + upload))
 
         bandwidths, keeps, times = zip(*self.runs.each(task), strict=True)
         bandwidth, keep, slowest = np.concatenate(bandwidths), np.concatenate(keeps), max(times)
         if slowest > time * (1.0 + 0.1 * self.gap):
             # What a smallest sub-model lacks in bandwidth may be little in error, and much in time.
             together, exact = self._finish_together(keep[None])
-            slowest, bandwidth = float(together.max()), exact[0]
+            if np.isfinite(together).all():
+                slowest, bandwidth = float(together.max()), exact[0]
+        self._offer(slowest, keep, bandwidth)
+        return float(apart)
+
+    def _offer(self, slowest: float, keep: Array, bandwidth: Array) -> None:
+        """Keep a choice, whose round takes so long, if it is the best so far."""
         total = slowest * float(self.fleet.rounds.count(self.fleet.error(keep) @ self.fleet.weight))
         if total <= self.best:
             self.best, self.keep, self.bandwidth = total, keep, bandwidth
-        return float(apart)
 
     def _solve(self, cells: slice, deadlines: Array, precision: float) -> deadline.Solved:
         """J is found to a relative `precision` at `centre`, and less precisely far from it."""

@@ -135,11 +135,10 @@ def evaluate(
         `rounds` where the error is too large.
     """
     present = np.ones(len(problem.ids), bool) if participates is None else participates
-    keep = 1.0 - prune
-    bits = problem.fixed_bits + problem.payload_bits * keep
+    bits = problem.bits_at(prune)
     with np.errstate(divide="ignore", invalid="ignore"):
         uplink = np.where(bits > 0, bits / rate(bandwidth_hz, problem.snr_hz, problem.rate), 0.0)
-    client_round = problem.fixed_s + problem.compute_s * keep + uplink
+    client_round = problem.busy_at(prune) + uplink
     error = np.where(present, problem.error_at(prune), problem.drop_error)
     rounds = float(problem.rounds.count(problem.weight @ error))
     round_s = float(client_round[present].max())

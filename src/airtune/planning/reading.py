@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from airtune.errors import InputError, words
-from airtune.misfits import first_error
+from airtune.misfits import MisfitError, first_error
 
 
 def _number(value: object) -> float:
@@ -89,6 +89,45 @@ class TablePart(_Part):
 ErrorPart = Annotated[PowerPart | TablePart, Field(discriminator="kind")]
 
 
+Points = Field(min_length=2, max_length=64)
+
+
+class PayloadPart(_Part):
+    prune: Annotated[list[Share], Points]
+    bits: Annotated[list[Amount], Points]
+
+    @model_validator(mode="after")
+    def _falling(self) -> Self:
+        _check_falling(self.prune, self.bits, "bits")
+        return self
+
+
+class ComputePart(_Part):
+    prune: Annotated[list[Share], Points]
+    s: Annotated[list[Amount], Points]
+
+    @model_validator(mode="after")
+    def _falling(self) -> Self:
+        _check_falling(self.prune, self.s, "seconds")
+        return self
+
+
+def _check_falling(prune: list[float], values: list[float], name: str) -> None:
+    """Bits or seconds over pruning rates: they fall, and less and less."""
+    if len(prune) != len(values):
+        raise ValueError(f"as many {name} as pruning rates")
+    if prune[0] != 0:
+        raise ValueError("a table that starts at pruning rate 0")
+    steps = [right - left for left, right in pairwise(prune)]
+    if min(steps) < 1e-6:
+        raise ValueError("pruning rates that increase, each by 1e-6 at least")
+    slopes = [(right - left) / step for (left, right), step in zip(pairwise(values), steps, strict=True)]
+    if max(slopes) > 0:
+        raise ValueError(f"{name} that never increase")
+    if any(after < before * (1 + 1e-9) for before, after in pairwise(slopes)):
+        raise ValueError(f"convex {name} (that fall less and less)")
+
+
 class RoundsPart(_Part):
     base: PositiveMeasure
     penalty: PositiveMeasure
@@ -119,9 +158,11 @@ class ClientPart(_Part):
     weight: Annotated[Measure, Field(ge=0, le=1)]
     snr_hz: PositiveMeasure
     fixed_s: Amount
-    compute_s: Amount
-    fixed_bits: Amount
-    payload_bits: Amount
+    compute_s: Amount | None = None
+    compute: ComputePart | None = None
+    fixed_bits: Amount | None = None
+    payload_bits: Amount | None = None
+    payload: PayloadPart | None = None
     prune_min: Share
     prune_max: Share
     error: ErrorPart | None = None
@@ -134,10 +175,21 @@ class ClientPart(_Part):
     def _consistent(self) -> Self:
         if self.prune_min > self.prune_max:
             raise ValueError(f"prune_min up to prune_max ({self.prune_max:g})")
-        if self.fixed_bits + self.payload_bits == 0:
-            raise ValueError("something to upload (fixed_bits or payload_bits above 0)")
-        if self.energy is not None:
-            raise ValueError("no energy budget: energy budgets are not supported yet")
+        for table, numbers in (("payload", ("fixed_bits", "payload_bits")), ("compute", ("compute_s",))):
+            part = getattr(self, table)
+            for name in numbers:
+                given = getattr(self, name)
+                if part is None and given is None:
+                    raise MisfitError(name, None, f"a number, or a table `{table}`")
+                if part is not None and given is not None:
+                    raise MisfitError(name, given, f"nothing beside the table `{table}`")
+            if part is not None and part.prune[-1] < self.prune_max:
+                raise MisfitError(
+                    f"{table}.prune", part.prune[-1], f"a table up to prune_max {self.prune_max:g}"
+                )
+        most = self.payload.bits[0] if self.payload else (self.fixed_bits or 0) + (self.payload_bits or 0)
+        if most == 0:
+            raise ValueError("something to upload (fixed_bits or payload_bits, or bits, above 0)")
         return self
 
 

@@ -8,6 +8,9 @@ Nothing here has to converge to be of use. From any b, with x = X(b), the tangen
 the x' that is best at that price answers in closed form. The optimum lies between x and x'; this bounds
 what is missing, in value and in place. Newton's step on log(w·e'·X'(b)) = log λ goes no further than x'.
 
+With tables or an energy budget X is the least of several such curves, so that β has kinks. The least one
+counts at b; the others' tangents there stop x' where they become dearer (see `kinks`).
+
 Arrays are (n, K) for n deadlines; rates are shares of the link's ceiling g/ln 2, bits are seconds at it.
 """
 
@@ -17,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.planning.fleet import Array, Fleet
-from airtune.radio.rate import LN2, reached
+from airtune.planning.kinks import Kinks, Terms, ahead, binding
+from airtune.radio.rate import reached
 
 # A client is given this share of its cell at least, so that the logarithm of b exists.
 LEAST_SHARE = 1e-15
@@ -31,20 +35,17 @@ _CLOSE = 0.1  # how far v may be from the optimum for a bound by the curvature o
 class Market:
     """Some whole cells at n deadlines; per client (K,), per deadline and client (n, K).
 
-    `room` is T - F, `top` above what x may be however much bandwidth there is. `marginal` is log(w·scale)
-    and `nodes` x at the ends of the pieces of the error curve, both with pieces first: (J, K) and (J+1, K).
+    `terms` are the limits' numbers, `top` above what x may be however much bandwidth there is. `marginal` is
+    log(w·scale) and `nodes` x at the ends of the pieces of the error curve, both with pieces first: (J, K)
+    and (J+1, K).
     A floor under a client's bandwidth is one under its v, `least`, and under its keep rate, `low`, which
     grows with the deadline; (K,) without floors. `dear` is log(w·e') at `low`. Who is full on its floor
     `waits` there, at no price.
     """
 
     fleet: Fleet
-    compute: Array
-    bits0: Array
-    bits: Array
-    room: Array
+    terms: Terms
     top: Array
-    work: Array
     bend: Array
     marginal: Array
     nodes: Array
@@ -57,22 +58,14 @@ class Market:
 
     @classmethod
     def of(cls, fleet: Fleet, deadlines: Array) -> "Market":
-        per_bit = LN2 / fleet.snr_hz
-        bits0, bits = fleet.fixed_bits * per_bit, fleet.payload_bits * per_bit
-        # Clients without a choice get one whose x is their own where they meet the deadline.
-        bits = np.where(fleet.rigid, bits0, bits)
-        bits0 = np.where(fleet.rigid, bits0 * (1.0 - fleet.keep_max), bits0)
-        room = deadlines[:, None] - fleet.fixed_s
+        terms = Terms.of(fleet, deadlines)
+        top = (terms.room - terms.bits0) / (terms.bits + terms.compute) + ROUNDING
         whole = np.log(fleet.spread(fleet.bandwidth_hz) / fleet.snr_hz)
         nodes = np.ascontiguousarray(fleet.nodes.T)
         market = cls(
             fleet=fleet,
-            compute=fleet.compute_s,
-            bits0=bits0,
-            bits=bits,
-            room=room,
-            top=(room - bits0) / (bits + fleet.compute_s) + ROUNDING,
-            work=bits * room + bits0 * fleet.compute_s,
+            terms=terms,
+            top=top if fleet.limits is None else top.min(0),
             bend=fleet.power - 1.0,
             marginal=np.log(fleet.weight[:, None] * fleet.scale).T,
             nodes=nodes,
@@ -88,8 +81,9 @@ class Market:
         fleet, low, high = self.fleet, self.nodes[0], self.nodes[-1]
         some = fleet.floor_hz > 0
         least = np.maximum(self.least, np.log(fleet.floor_hz / fleet.snr_hz))
-        share = reached(np.exp(least), 1.0, fleet.rate).share
-        x = np.where(some, (share * self.room - self.bits0) / (self.bits + share * self.compute), -np.inf)
+        share, terms = reached(np.exp(least), 1.0, fleet.rate).share, self.terms
+        x = (share * terms.room - terms.bits0) / (terms.bits + share * terms.compute)
+        x = np.where(some, x if fleet.limits is None else x.min(0), -np.inf)
         keep = np.minimum(np.maximum(x, low), high)
         piece = (keep > self.nodes[1:-1, None]).sum(0, dtype=np.intp)
         dear = self.marginal.take(np.where(self.straight, piece, 0) * len(low) + np.arange(len(low)))
@@ -99,7 +93,7 @@ class Market:
 
     def rows(self, chosen: slice) -> "Market":
         """The market at some of the deadlines."""
-        some = replace(self, room=self.room[chosen], top=self.top[chosen], work=self.work[chosen])
+        some = replace(self, terms=self.terms.rows(chosen), top=self.top[chosen])
         if self.dear is None or self.waits is None:
             return some
         return replace(some, low=self.low[chosen], dear=self.dear[chosen], waits=self.waits[chosen])
@@ -111,7 +105,8 @@ class State:
 
     `gain` is log X'(b), `fall` its derivative by v and `flattening` the part of that which the rate has.
     `error` is w·e at `keep`, which is x moved into its range, `lead` log(w·e') there and `stiff` its
-    derivative by x. `use` is ∂X/∂T.
+    derivative by x. `use` is ∂X/∂T. `terms` are those of the limit that counts, `kinks` what is known of the
+    others, where there are any.
     """
 
     bandwidth: Array
@@ -125,13 +120,20 @@ class State:
     lead: Array
     stiff: Array
     use: Array
+    terms: Terms
+    kinks: Kinks | None
 
     def rows(self, chosen: slice) -> "State":
-        return State(*(values[chosen] for values in vars(self).values()))
+        values = {name: value[chosen] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        kinks = None if self.kinks is None else self.kinks.rows(chosen)
+        return replace(self, **values, terms=self.terms.rows(chosen), kinks=kinks)
 
-    def blur(self, room: Array) -> Array:
-        """How far x may be off by rounding: much where little is left of `room` after the fixed bits."""
-        return _BLUR * (2.0 * self.use * room - self.x + 1.0)
+    def blur(self) -> Array:
+        """How far x may be off by rounding: much where little is left of the room after the fixed bits."""
+        if self.kinks is None:
+            return _BLUR * (2.0 * self.use * self.terms.room - self.x + 1.0)
+        whole = self.terms.room * self.kinks.share / (self.terms.bits + self.kinks.share * self.terms.compute)
+        return _BLUR * (np.abs(whole) + np.abs(whole - self.x) + 1.0)
 
 
 def state(market: Market, v: Array) -> State:
@@ -140,17 +142,20 @@ def state(market: Market, v: Array) -> State:
     z = np.exp(v)
     bandwidth = z * fleet.snr_hz
     at = reached(z, 1.0, fleet.rate)
-    inverse = 1.0 / (market.bits + at.share * market.compute)
-    x = (at.share * market.room - market.bits0) * inverse
+    terms, kinks = market.terms, None
+    if fleet.limits is not None:
+        terms, kinks = binding(terms, at.share)
+    inverse = 1.0 / (terms.bits + at.share * terms.compute)
+    x = (at.share * terms.room - terms.bits0) * inverse
     pinned = v <= market.least
     if pinned.any():
         # Who is fuller than may be on the least bandwidth there is has nothing to give back.
         x = np.where(pinned, np.minimum(x, market.nodes[-1]), x)
-    use = at.share * inverse
-    per_z = market.work * inverse * inverse * at.slope
+    use = at.share * inverse if terms.grows is None else at.share * inverse * terms.grows
+    per_z = terms.work * inverse * inverse * at.slope
     per_v = per_z * z
     flattening = at.curvature * z / at.slope
-    fall = flattening - 2.0 * market.compute * inverse * (at.slope * z)
+    fall = flattening - 2.0 * terms.compute * inverse * (at.slope * z)
     gain = np.log(per_z / fleet.snr_hz)
     # Beyond ρ = 0 the mirrored ρ keeps the logarithm; the way back is part of the step.
     prune = np.minimum(np.maximum(np.abs(1.0 - x), 1.0 - market.nodes[-1]), 1.0 - market.low)
@@ -172,7 +177,7 @@ def state(market: Market, v: Array) -> State:
         error = offset + scale * np.exp(fleet.power * log_prune) / fleet.power
         stiff = market.bend / prune
     error = fleet.weight * error
-    return State(bandwidth, x, keep, per_v, gain, fall, flattening, error, lead, stiff, use)
+    return State(bandwidth, x, keep, per_v, gain, fall, flattening, error, lead, stiff, use, terms, kinks)
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,9 @@ class Answer:
 
     `excess` is log(w·e'·X'/λ). `shift` and `step` are changes of v: into the range of x, and from there to
     the optimum as far as Newton knows; `elasticity` is dv/dlog λ there. `price` is λ/X', `paid` λ·b.
-    `reach` bounds how far x is from the optimum, `missing` how much the minimand can still fall.
+    `reach` bounds how far x is from the optimum, `missing` how much the minimand can still fall. Where
+    another limit stops x', `reach` and `missing` hold with the price made up of this limit's and, by the part
+    `mixed`, of the limit `other`'s.
     """
 
     excess: Array
@@ -192,9 +199,11 @@ class Answer:
     paid: Array
     reach: Array
     missing: Array
+    other: npt.NDArray[np.intp] | None = None
+    mixed: Array | None = None
 
     def rows(self, chosen: slice) -> "Answer":
-        return Answer(*(values[chosen] for values in vars(self).values()))
+        return Answer(**{name: values[chosen] for name, values in vars(self).items() if values is not None})
 
 
 def answer(market: Market, at: State, log_price: Array) -> Answer:
@@ -204,7 +213,26 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     excess = at.lead - log_keep
     price = np.exp(log_keep)
     inverse = 1.0 / at.per_v
+    # Along the rate curve the logarithm of `flattening` changes by 2 per v at most.
+    distance = -2.0 * np.abs(excess) / at.flattening
+    outside = at.keep - at.x
+    shift = np.where(np.abs(outside) > ROUNDING, outside, 0.0) * inverse
+    if market.waits is not None:
+        shift = np.where(market.waits, market.least - np.log(at.bandwidth / fleet.snr_hz), shift)
+    close = (distance <= _CLOSE) & (np.abs(shift) <= 1e-9)
+    near = np.where(close, 2.0 * distance * at.per_v, np.inf)
     best, ends = _best(market, at, log_keep, excess)
+    other, mixed = None, None
+    if at.kinks is not None:
+        kink, dearer, other = ahead(at.kinks, excess > 0)
+        # A kink counts unless the optimum is known to be closer, or x was moved into its range.
+        counts = (np.abs(kink) <= near) & (shift == 0)
+        kink = np.where(counts, at.keep + kink, np.where(excess > 0, np.inf, -np.inf))
+        beyond, _ = _best(market, at, log_keep + dearer, excess - dearer)
+        stop = np.where(excess > 0, np.maximum(kink, beyond), np.minimum(kink, beyond))
+        stops = np.where(excess > 0, kink < best, kink > best)
+        mixed = np.where(stops, np.minimum(np.expm1(excess) / np.expm1(dearer), 1.0), 0.0)
+        best, ends = np.where(stops, stop, best), ends | (stops & (stop == kink))
     away = np.minimum(best, np.maximum(market.top, at.keep)) - at.keep
     # dX/dv grows as exp((1 + fall)·v), and less and less: to the right this falls short of x', to the left
     # a step in log b does.
@@ -214,19 +242,22 @@ def answer(market: Market, at: State, log_price: Array) -> Answer:
     limited = np.abs(newton) >= np.abs(go)
     step = np.where(limited, go, newton)
     elasticity = np.where(limited & ends, 0.0, 1.0 / (at.fall - at.stiff * at.per_v))
-    outside = at.keep - at.x
-    shift = np.where(np.abs(outside) > ROUNDING, outside, 0.0) * inverse
     if market.waits is not None:
-        shift = np.where(market.waits, market.least - np.log(at.bandwidth / fleet.snr_hz), shift)
         step, elasticity = (np.where(market.waits, 0.0, values) for values in (step, elasticity))
-    # Along the rate curve the logarithm of `flattening` changes by 2 per v at most.
-    distance = -2.0 * np.abs(excess) / at.flattening
-    close = (distance <= _CLOSE) & (np.abs(shift) <= 1e-9)
-    reach = np.where(close, np.minimum(np.abs(away), 2.0 * distance * at.per_v), np.abs(away))
+    reach = np.minimum(np.abs(away), near)
     paid = price * at.per_v
     # |w·e' - p|, where one of the two may be below all floats.
     missing = np.exp(np.maximum(at.lead, log_keep)) * -np.expm1(-np.abs(excess)) * reach
-    return Answer(excess, shift, step, elasticity, price, paid, reach, missing)
+    if mixed is not None:
+        # To the kink at this limit's price, from there on at the other's.
+        reach = np.where(mixed > 0, np.abs(away), reach)
+        first = np.minimum(np.abs(kink - at.keep), reach)
+        log_beyond = log_keep + dearer
+        fall = np.exp(np.maximum(at.lead, log_keep)) * -np.expm1(-np.abs(excess)) * first
+        rest = np.exp(np.maximum(at.lead, log_beyond)) * -np.expm1(-np.abs(excess - dearer))
+        fall += np.where(reach > first, rest * (reach - first), 0.0) + _BLUR * np.exp(log_beyond)
+        missing = np.where(mixed > 0, fall, missing)
+    return Answer(excess, shift, step, elasticity, price, paid, reach, missing, other, mixed)
 
 
 def _best(market: Market, at: State, log_keep: Array, excess: Array) -> tuple[Array, npt.NDArray[np.bool_]]:

@@ -11,8 +11,9 @@ def full_round_s(problem: Problem) -> npt.NDArray[np.float64]:
     """(K,) seconds of every client's unpruned round on equal bandwidth within its cell."""
     members = np.bincount(problem.cell, minlength=len(problem.bandwidth_hz))
     bandwidth = (problem.bandwidth_hz / np.maximum(members, 1))[problem.cell]
-    upload = (problem.fixed_bits + problem.payload_bits) / rate(bandwidth, problem.snr_hz, problem.rate)
-    return np.asarray(problem.fixed_s + problem.compute_s + upload)
+    none = np.zeros(len(problem.ids))
+    upload = problem.bits_at(none) / rate(bandwidth, problem.snr_hz, problem.rate)
+    return np.asarray(problem.busy_at(none) + upload)
 
 
 def stragglers(problem: Problem) -> npt.NDArray[np.bool_]:

@@ -10,6 +10,7 @@ import numpy as np
 from airtune.planning.fleet import Fleet
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
+from airtune.planning.support import fullest
 
 
 def solve(problem: Problem) -> Plan:
@@ -18,7 +19,7 @@ def solve(problem: Problem) -> Plan:
 
     fleet = Fleet.of(problem)
     bandwidth = fleet.restore(fleet.equal_bandwidth())
-    floor = problem.prune_floor()
+    floor = fullest(problem, bandwidth)
 
     def plan(common: float) -> Plan:
         prune = np.minimum(np.maximum(common, floor), problem.prune_max)

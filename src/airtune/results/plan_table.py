@@ -74,7 +74,7 @@ def _cells(plan: Plan, why: Explanation | None, k: int) -> list[str]:
     if why is None:
         return found
     binds = ", ".join(why.binds[k]).replace("full", "full model")
-    if _few(why) and why.problem.compute_s[k] > 0:
+    if _few(why) and (why.speed_s[k] > 0 or why.problem.compute_s[k] > 0):
         saved, about = why.saved_by_speed(k), ""
     else:
         saved, about = float(why.speed_s[k]), "≈ "
