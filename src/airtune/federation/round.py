@@ -39,13 +39,21 @@ def plan_round(setting: Setting, known: Gradients, pace: Pace, number: int) -> P
     """
     channels = draw_channels(setting.scenario, number)
     plan = setting.method.plan(setting.situation(channels, known, number, pace))
-    steps = steps_within(setting.scenario, setting.curves, plan)
-    path, proximal = setting.measured.path, setting.method.proximal
+    own, measured = setting.submodels(number), setting.measured
+    if own is None:
+        step_flops = setting.curves.flops.at(plan.prune)
+    else:
+        step_flops = np.array([one.step_flops(measured.path.full, measured.work) for one in own])
+    steps = steps_within(setting.scenario, step_flops, plan)
     assignments = {
-        int(client): Assignment(
-            number, int(steps[client]), path.reduction(float(plan.prune[client])), proximal, {}
+        client: Assignment(
+            number,
+            int(steps[client]),
+            measured.path.reduction(float(plan.prune[client])) if own is None else own[client],
+            setting.method.proximal,
+            {},
         )
-        for client in np.flatnonzero(plan.participates)
+        for client in np.flatnonzero(plan.participates).tolist()
     }
     return PlannedRound(number, channels, plan, assignments)
 
