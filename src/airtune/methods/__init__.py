@@ -8,6 +8,8 @@ from airtune.methods import (
     fedcs,
     fedit,
     fedprox,
+    fedrolex,
+    heterofl,
     jcpba,
     joint,
     joint_online,
@@ -35,5 +37,7 @@ METHODS: dict[str, Method] = {
         fedcs,
         drop_slowest,
         random_selection,
+        heterofl,
+        fedrolex,
     )
 }
