@@ -9,7 +9,9 @@ from airtune.methods import (
     fedit,
     fedprox,
     fedrolex,
+    flexlora,
     heterofl,
+    hetlora,
     jcpba,
     joint,
     joint_online,
@@ -39,5 +41,7 @@ METHODS: dict[str, Method] = {
         random_selection,
         heterofl,
         fedrolex,
+        hetlora,
+        flexlora,
     )
 }
