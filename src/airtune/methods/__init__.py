@@ -5,6 +5,7 @@ here.
 from airtune.methods import (
     bandwidth_only,
     drop_slowest,
+    fedbuff,
     fedcs,
     fedit,
     fedprox,
@@ -43,5 +44,6 @@ METHODS: dict[str, Method] = {
         fedrolex,
         hetlora,
         flexlora,
+        fedbuff,
     )
 }

@@ -75,6 +75,17 @@ def planned_by(solver: str) -> Rule:
 
 
 @dataclass(frozen=True)
+class Buffer:
+    """Merging without waiting for all: as soon as a `share` of the clients' updates is there.
+
+    `weight` is that of an update's change, by how many merges it has missed.
+    """
+
+    share: float
+    weight: Callable[[int], float]
+
+
+@dataclass(frozen=True)
 class Method:
     """One way to fine-tune.
 
@@ -85,6 +96,7 @@ class Method:
         proximal: weight μ of ½·μ·‖θ − θ_t‖² in every client's loss (FedProx); 0 for none.
         submodels: of the full model's shape, prices and a round's number: what each client trains then. None
             where the plan's pruning rates along the scenario's reduction path tell that.
+        buffer: how updates are merged without waiting for all; None where every round waits.
         check: raises InputError for a scenario that the method is not made for.
         baseline: plans no pruning, so the scenario's reduction does not matter to it.
     """
@@ -95,6 +107,7 @@ class Method:
     aggregate: Callable[[Adapter, ModelShape, Updates], Adapter] = average_over_holders
     proximal: float = 0.0
     submodels: Submodels | None = None
+    buffer: Buffer | None = None
     check: Callable[[Scenario], None] = any_scenario
     baseline: bool = False
 
