@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from airtune import planning
-from airtune.errors import ArgumentError, InputError, words
+from airtune.errors import ArgumentError, words
 from airtune.methods import METHODS, Situation
 from airtune.observer import Observer
 from airtune.planning import Plan, Problem, participation
@@ -42,9 +42,9 @@ def plan(
 
     Raises:
         InfeasibleError: no plan exists; names the client that binds.
-        InputError: the method needs a model, or another scenario.
+        InputError: the scenario is none for this method.
         ArgumentError (a ValueError): there is no such method, arguments exclude each other, the budget is
-            below 0 or not below 1/penalty, or blocks are of no use in a cell.
+            below 0 or not below 1/penalty, blocks are of no use in a cell, or the method cuts a model.
 
     Example:
         >>> import airtune
@@ -93,12 +93,13 @@ def first_round(problem: Problem | Scenario, method: str, gap: float = 1e-6) -> 
     """What `plan` plans with.
 
     Raises:
-        InputError: numbers alone are too little for this method.
+        ArgumentError: numbers alone are too little for this method.
+        InputError: the scenario is none for this method.
     """
     if isinstance(problem, Problem):
         if METHODS[method].submodels is not None:
-            found = words("numbers without a model")
-            raise InputError("problem", "", found, f"a scenario, as {method} cuts sub-models of its own")
+            expected = "another, or a scenario instead of numbers: it cuts sub-models of a model"
+            raise ArgumentError("method", method, expected)
         return Situation.of(problem, METHODS[method].select(problem), gap)
     from airtune.federation.gradients import unknown
     from airtune.federation.setting import make_setting

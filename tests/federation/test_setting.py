@@ -2,8 +2,9 @@
 
 import pytest
 
-from airtune import InputError, Scenario, plan
+from airtune import Scenario, plan
 from airtune.costs.count import download_bytes, upload_bytes
+from airtune.errors import ArgumentError
 from airtune.federation.clock import Work, clock_round
 from airtune.federation.gradients import unknown
 from airtune.federation.round import plan_round
@@ -50,7 +51,7 @@ def test_numbers_without_a_model_are_too_little(tiny, method):
     setting = setting_of(tiny, method="fedit")
     planned = plan_round(setting, unknown(tiny), Pace(), 1)
     problem = setting.situation(planned.channels, unknown(tiny)).problem(setting.participates)
-    with pytest.raises(InputError, match=f"expected a scenario, as {method} cuts sub-models of its own"):
+    with pytest.raises(ArgumentError, match=f"method: found '{method}', expected another, or a scenario"):
         plan(problem, method)
     assert plan(tiny, method).round_s < plan(tiny, "fedit").round_s
 
