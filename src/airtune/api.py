@@ -42,8 +42,9 @@ def plan(
 
     Raises:
         InfeasibleError: no plan exists; names the client that binds.
+        InputError: the scenario is none for this method.
         ArgumentError (a ValueError): there is no such method, arguments exclude each other, the budget is
-            below 0 or not below 1/penalty, or blocks are of no use in a cell.
+            below 0 or not below 1/penalty, blocks are of no use in a cell, or the method cuts a model.
 
     Example:
         >>> import airtune
@@ -89,8 +90,16 @@ def _check(method: str, allow_drop: bool, error_budget: float | None, block_hz: 
 
 
 def first_round(problem: Problem | Scenario, method: str, gap: float = 1e-6) -> Situation:
-    """What `plan` plans with."""
+    """What `plan` plans with.
+
+    Raises:
+        ArgumentError: numbers alone are too little for this method.
+        InputError: the scenario is none for this method.
+    """
     if isinstance(problem, Problem):
+        if METHODS[method].submodels is not None:
+            expected = "another, or a scenario instead of numbers: it cuts sub-models of a model"
+            raise ArgumentError("method", method, expected)
         return Situation.of(problem, METHODS[method].select(problem), gap)
     from airtune.federation.gradients import unknown
     from airtune.federation.setting import make_setting

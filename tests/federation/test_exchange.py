@@ -12,8 +12,9 @@ from airtune import AirtuneError
 from airtune.costs.count import Workload
 from airtune.costs.error import Gradients
 from airtune.federation.exchange import nodes_by_client
+from airtune.federation.gradients import products
 from airtune.federation.grid import InProcessGrid
-from airtune.federation.learn import train_and_merge
+from airtune.federation.learn import merge, train_clients
 from airtune.federation.messages import Assignment, Update
 from airtune.federation.round import clocked, plan_round
 from airtune.federation.setting import Setting, make_setting
@@ -97,7 +98,7 @@ class Played:
 def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | None = None) -> Played:
     nodes = nodes_by_client(grid, IDS)
     planned = plan_round(setting, Gradients(np.ones(len(IDS)), np.ones(len(IDS))), Pace(), 1)
-    merged, training, moved = train_and_merge(
+    trained, training = train_clients(
         grid,
         nodes,
         setting,
@@ -105,6 +106,9 @@ def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | N
         planned.assignments,
         lambda client, loss: told.append(client) if told is not None else None,
     )
+    reductions = {client: asked.reduction for client, asked in planned.assignments.items()}
+    merged = merge(setting, adapter, reductions, trained)
+    moved = products(adapter, list(trained.values()))
     return Played(planned.plan, merged, moved, clocked(setting, planned, training))
 
 

@@ -38,7 +38,8 @@ def reductions(draw) -> Reduction:
     layers = draw(st.integers(1, 6))
     neurons = draw(npst.arrays(bool, (layers, draw(st.integers(1, 20)))))
     groups = draw(npst.arrays(bool, (layers, draw(st.integers(1, 9)))))
-    return Reduction(neurons, groups, draw(st.integers(0, layers - 1)), draw(st.floats(0.01, 1)))
+    rank = draw(st.none() | st.integers(1, 1024))
+    return Reduction(neurons, groups, draw(st.integers(0, layers - 1)), draw(st.floats(0.01, 1)), rank=rank)
 
 
 @given(st.integers(1, 10**9), reductions(), ADAPTERS)
@@ -47,6 +48,7 @@ def test_assignments_come_out_as_they_went_in(number, reduction, adapter):
     assert found.round_number == number
     assert found.reduction.first_trained == reduction.first_trained
     assert found.reduction.examples == reduction.examples
+    assert found.reduction.rank == reduction.rank
     assert (found.reduction.neurons == reduction.neurons).all()
     assert (found.reduction.groups == reduction.groups).all()
     assert same(found.adapter, adapter)

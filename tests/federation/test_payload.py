@@ -15,7 +15,7 @@ from airtune.costs.error import Gradients
 from airtune.federation.client_app import app as client_app
 from airtune.federation.exchange import nodes_by_client
 from airtune.federation.grid import InProcessGrid
-from airtune.federation.learn import train_and_merge
+from airtune.federation.learn import train_clients
 from airtune.federation.messages import Assignment
 from airtune.federation.round import plan_round
 from airtune.federation.setting import Setting, make_setting
@@ -109,7 +109,7 @@ def test_a_wrong_payload_is_blamed_on_its_client(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = r"^round 1: client slow-0: an update whose matrix model\S+ has a scale that is negative or not"
     with pytest.raises(AirtuneError, match=expected):
-        train_and_merge(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)
+        train_clients(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)
 
 
 def test_a_client_that_sends_another_format_is_refused(tiny):
@@ -120,4 +120,4 @@ def test_a_client_that_sends_another_format_is_refused(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = "^round 1: client slow-0: an update without a matrix .* in uint8"
     with pytest.raises(AirtuneError, match=expected):
-        train_and_merge(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)
+        train_clients(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)

@@ -212,7 +212,7 @@ def test_fedit_is_federated_averaging(tiny, tmp_path):
 def test_every_method_runs(method, tiny, tmp_path):
     folder = run(changed(tiny, method=method, rounds=1), tmp_path / "run")
     (event,) = rounds_of(folder)
-    some = {"fedcs": 2, "random-selection": 2, "joint-select": 1}
+    some = {"fedcs": 2, "random-selection": 2, "joint-select": 1, "fedbuff": 2}
     assert len(event["clients"]) == some.get(method, 4)
     if method in ("bandwidth-only", "fedit"):
         assert all(row["prune"] == 0 for row in event["clients"])

@@ -24,7 +24,7 @@ FULL = ModelShape(
     embeddings=1,
     head_dim=4,
     heads_per_group=2,
-    rank=2,
+    rank=3,
     projections=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     kv_groups=np.full(3, 2),
     neurons=np.full(3, 10),
@@ -43,7 +43,8 @@ def reductions(draw: st.DrawFn) -> Reduction:
     numbers = np.random.default_rng(draw(st.integers(0, 2**32)))
     neurons, groups = numbers.random((3, 10)) < 0.6, numbers.random((3, 2)) < 0.6
     neurons[:, 0] = groups[:, 1] = True
-    return Reduction(neurons, groups, draw(st.integers(0, 2)))
+    rank = draw(st.sampled_from([None, 1, 2, 3]))
+    return Reduction(neurons, groups, draw(st.integers(0, 2)), rank=rank)
 
 
 @given(reductions())

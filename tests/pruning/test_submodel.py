@@ -100,6 +100,22 @@ def test_gradients_of_the_sub_model_are_those_of_the_masked_model(
     assert all(np.allclose(smaller[name], expected[name], atol=1e-6) for name in smaller)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_a_lower_rank_is_the_full_model_with_the_rest_of_its_adapters_zero(
+    base: nn.Module, full: ModelShape, adapter: Adapter, rank: int
+) -> None:
+    reduction = replace(some_reduction(full), rank=rank)
+    lower = build_submodel(base, full, reduction, LORA)
+    load_adapter(lower, slice_adapter(adapter, full, reduction))
+    rest = {name: matrix.copy() for name, matrix in adapter.items()}
+    for name, matrix in rest.items():
+        if ".lora_B." in name:
+            matrix[:, rank:] = 0
+    whole = build_submodel(base, full, replace(reduction, rank=None), LORA)
+    load_adapter(whole, slice_adapter(rest, full, replace(reduction, rank=None)))
+    assert torch.allclose(logits(lower), logits(whole), atol=2e-6)
+
+
 def test_layers_get_smaller_and_the_base_stays_whole(base: nn.Module, full: ModelShape) -> None:
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
     reduction = some_reduction(full)

@@ -1,22 +1,23 @@
 """What the planner sees of a reduction path: cost, payload and error over the pruning rate."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from airtune.costs.count import (
-    Workload,
-    compensation_bytes,
-    download_bytes,
-    memory_bytes,
-    step_flops,
-    upload_bytes,
-)
-from airtune.costs.shapes import ModelShape
-from airtune.scenario import Payload
+
+@dataclass(frozen=True)
+class SubmodelCosts:
+    """What a client's round costs with one sub-model.
+
+    FLOPs of a typical step, bits of the messages, bytes of memory that the largest step takes.
+    """
+
+    step_flops: float
+    upload_bits: float
+    download_bits: float
+    memory_bytes: float
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Affine:
 
     fixed: float
     prunable: float
+
+    def at(self, prune: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Its values at some pruning rates."""
+        return self.fixed + self.prunable * (1 - prune)
 
 
 @dataclass(frozen=True)
@@ -59,43 +64,21 @@ class PathCurves:
 
 
 def fit_curves(
-    prune: npt.NDArray[np.float64],
-    shapes: Sequence[ModelShape],
-    examples: Sequence[float],
-    work: Workload,
-    largest: Workload,
-    weight_bytes: int,
-    payload: Payload,
-    compensates: bool,
-    error: GradientError,
+    prune: npt.NDArray[np.float64], costs: Sequence[SubmodelCosts], error: GradientError
 ) -> PathCurves:
-    """Count the costs of sub-models at several pruning rates; fit each as fixed + prunable · (1 − prune).
+    """Fit the costs of sub-models at several pruning rates, each as fixed + prunable · (1 − prune).
 
     Args:
         prune: (points,) pruning rates that sub-models really have, increasing from 0.
-        shapes: the sub-model at each of them.
-        examples: the share of a batch that each is trained on.
-        work: a typical training step, for time.
-        largest: the largest training step, for memory.
-        weight_bytes: size of one base weight.
-        payload: the form of uploads.
-        compensates: whether clients receive the mean inputs of the units that their sub-models lost.
+        costs: of the sub-model at each of them.
         error: of the sub-models' gradients.
     """
-    received = [
-        download_bytes(shape) + (compensation_bytes(shapes[0], shape) if compensates else 0)
-        for shape in shapes
-    ]
-    flops = [step_flops(shape, work.fewer(share)) for shape, share in zip(shapes, examples, strict=True)]
-    # Rows are whole, so the largest batch is rounded up.
-    rows = [replace(largest, rows=math.ceil(largest.rows * share)) for share in examples]
-    memory = [memory_bytes(*step, weight_bytes) for step in zip(shapes, rows, strict=True)]
     return PathCurves(
         prune=prune,
-        flops=fit_affine(prune, np.array(flops)),
-        upload_bits=fit_affine(prune, np.array([8.0 * upload_bytes(shape, payload) for shape in shapes])),
-        download_bits=fit_affine(prune, 8.0 * np.array(received)),
-        memory_bytes=np.array(memory, dtype=np.float64),
+        flops=fit_affine(prune, np.array([cost.step_flops for cost in costs])),
+        upload_bits=fit_affine(prune, np.array([cost.upload_bits for cost in costs])),
+        download_bits=fit_affine(prune, np.array([cost.download_bits for cost in costs])),
+        memory_bytes=np.array([cost.memory_bytes for cost in costs]),
         error=error,
     )
 

@@ -1,13 +1,13 @@
 """Seconds of a client's round: predicted for the planner, and clocked from what was done and sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from airtune.costs.count import Workload, step_flops
-from airtune.costs.curves import PathCurves, convex_envelope
+from airtune.costs.curves import PathCurves, SubmodelCosts, convex_envelope
 from airtune.costs.error import Gradients, in_fleet
 from airtune.costs.shapes import ModelShape
 from airtune.planning import ErrorPower, ErrorTable, Memory, Plan, Problem, Rounds
@@ -83,17 +83,45 @@ def build_problem(
     return in_fleet(problem, participates, curves.error, known, least, steps)
 
 
-def steps_within(scenario: Scenario, curves: PathCurves, plan: Plan) -> npt.NDArray[np.int64]:
+def bound_to(
+    problem: Problem,
+    scenario: Scenario,
+    channels: Channels,
+    participates: Mask,
+    costs: Sequence[SubmodelCosts],
+) -> Problem:
+    """`problem` where clients have sub-models of their own, which cost `costs` (clients,), and ρ is 0.
+
+    What these sub-models lose is not known: error and rounds are those of the whole model.
+    """
+    members, nothing = scenario.members(), np.zeros(len(costs))
+    speed = np.array([member.device.flops_per_s for member in members]) / scenario.training.steps
+    flops, upload, download, memory = np.array([astuple(one) for one in costs]).T
+    return replace(
+        problem,
+        fixed_s=flops / speed + download / downlink_rates(scenario, channels, participates),
+        compute_s=nothing,
+        fixed_bits=upload,
+        payload_bits=nothing,
+        prune_min=nothing,
+        prune_max=nothing,
+        memory=Memory(np.array([member.memory for member in members]), memory, nothing),
+    )
+
+
+def steps_within(scenario: Scenario, step_flops: Floats, plan: Plan) -> npt.NDArray[np.int64]:
     """(clients,) local steps: those asked for, and more where a client would only wait for the round to end.
 
     The planned round stays as long as it is; a client gets as many steps as end before it, at most
     `training.most_steps`.
+
+    Args:
+        step_flops: (clients,) of a typical step.
     """
     training = scenario.training
     speed = np.array([member.device.flops_per_s for member in scenario.members()])
-    step_s = (curves.flops.fixed + curves.flops.prunable * (1 - plan.prune)) / speed
     spare = np.maximum(plan.round_s - plan.client_round_s, 0.0)
-    steps = training.steps + np.floor(spare / step_s)
+    steps = training.steps + np.floor(spare * speed / step_flops)
     return np.asarray(np.minimum(steps, training.most_steps or training.steps), dtype=np.int64)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from airtune.pruning.adapters import Adapter
 
 FILE = "checkpoint.safetensors"
 CLIENTS = "clients/"  # begins the names of the arrays that clients keep
+FLIGHTS = "flights/"  # and of changes on their way
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Checkpoint:
     """The state after `round_number` rounds: the adapter, the simulated clock in s, and the round's event.
 
     `key` names what has been learnt (`learnt_rounds`). `clients` are the arrays that clients in this process
-    keep between rounds, by name; else it is empty.
+    keep between rounds, by name; else it is empty. `flights` are changes on their way (`buffered`), by
+    "client/name".
 
     The event is appended to the events file only after the checkpoint is safe; whoever resumes makes sure
     that it is there.
@@ -35,12 +37,14 @@ class Checkpoint:
     adapter: Adapter
     clients: Mapping[str, npt.NDArray[Any]]
     event: dict[str, Any]
+    flights: Adapter = field(default_factory=dict)
 
     def save(self, directory: Path) -> None:
         """Replace the directory's checkpoint; killed at any moment, the old one or the new one is there."""
         state = {"round": self.round_number, "clock_s": self.clock_s, "key": self.key, "event": self.event}
         temporary = directory / f"{FILE}.new"
         arrays = self.adapter | {CLIENTS + name: array for name, array in self.clients.items()}
+        arrays |= {FLIGHTS + name: array for name, array in self.flights.items()}
         save_file(arrays, temporary, metadata={"airtune": json.dumps(state)})
         put_in_place(temporary, directory / FILE)
 
@@ -53,18 +57,22 @@ class Checkpoint:
         try:
             with safetensors.safe_open(file, "numpy") as opened:
                 state = json.loads(opened.metadata()["airtune"])
-            clock_s, key = float(state["clock_s"]), str(state["key"])
-            return Checkpoint(
-                int(state["round"]), clock_s, key, *parted(load_file(file)), dict(state["event"])
-            )
+            arrays, flights = _taken(load_file(file), FLIGHTS)
+            clock_s, key, event = float(state["clock_s"]), str(state["key"]), dict(state["event"])
+            return Checkpoint(int(state["round"]), clock_s, key, *parted(arrays), event, flights)
         except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(file, "", words(type(error).__name__), "a checkpoint of airtune") from error
 
 
 def parted(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[Adapter, dict[str, npt.NDArray[Any]]]:
     """The adapter and what clients keep, out of the arrays of one file."""
-    adapter = {name: array for name, array in arrays.items() if not name.startswith(CLIENTS)}
-    clients = {
-        name.removeprefix(CLIENTS): array for name, array in arrays.items() if name.startswith(CLIENTS)
-    }
-    return adapter, clients
+    return _taken(arrays, CLIENTS)
+
+
+def _taken(
+    arrays: Mapping[str, npt.NDArray[Any]], begin: str
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
+    """The arrays of other names, and those whose names begin so, without this beginning."""
+    others = {name: array for name, array in arrays.items() if not name.startswith(begin)}
+    found = {name.removeprefix(begin): array for name, array in arrays.items() if name.startswith(begin)}
+    return others, found

@@ -32,6 +32,7 @@ from airtune.federation.setting import Setting
 from airtune.learning.local_data import client_examples
 from airtune.payload.update import decode_update
 from airtune.pruning.adapters import Adapter, check_update, initial_adapter, slice_adapter, slice_sent
+from airtune.pruning.path import Reduction
 
 Listener = Callable[[str, float], None]
 
@@ -40,15 +41,15 @@ class StateGoneError(Exception):
     """A round has to be learnt after rounds of which only the facts are left."""
 
 
-def train_and_merge(
+def train_clients(
     grid: Grid,
     nodes: Mapping[int, int],
     setting: Setting,
     adapter: Adapter,
     assignments: Mapping[int, Assignment],
     on_client: Listener,
-) -> tuple[Adapter, dict[int, ClientTraining], npt.NDArray[np.float64]]:
-    """The next adapter, what every client's training was, and the products of their updates.
+) -> tuple[dict[int, Adapter], dict[int, ClientTraining]]:
+    """The matrices that every client has trained, and what its training was.
 
     Args:
         nodes: node of every client, from `nodes_by_client`.
@@ -79,11 +80,23 @@ def train_and_merge(
         training[client] = ClientTraining(update.loss, update.work, *sent)
         on_client(name, update.loss)
     # Sorted: floating-point sums must not depend on who answered first.
-    holders = [
-        (members[client].weight, assignments[client].reduction, trained[client]) for client in sorted(trained)
-    ]
-    moved = products(adapter, [trained[client] for client in sorted(trained)])
-    return setting.method.aggregate(adapter, full, holders), training, moved
+    return dict(sorted(trained.items())), training
+
+
+def merge(
+    setting: Setting, adapter: Adapter, reductions: Mapping[int, Reduction], trained: Mapping[int, Adapter]
+) -> Adapter:
+    """The next adapter, from what clients have trained of it.
+
+    Args:
+        reductions: at least those of the clients in `trained`, which is in their order.
+
+    Raises:
+        AirtuneError: an update cannot be merged.
+    """
+    members, full = setting.scenario.members(), setting.measured.path.full
+    holders = [(members[client].weight, reductions[client], update) for client, update in trained.items()]
+    return setting.method.aggregate(adapter, full, holders)
 
 
 class Learner:
@@ -102,7 +115,7 @@ class Learner:
         def judge() -> LearntRound:
             client_examples(self._setting.scenario)
             adapter = initial_adapter(self._setting.measured.path.full, self._setting.scenario.seed)
-            return LearntRound(key, adapter, {}, {}, np.zeros((0, 0)), *self._judge.losses(adapter))
+            return LearntRound(key, adapter, {}, {}, np.zeros((0, 0)), *self.losses(adapter))
 
         key = first_key(self._setting.scenario)
         return self._known_or(key, judge)
@@ -118,17 +131,12 @@ class Learner:
         """
 
         def train() -> LearntRound:
-            if not before.adapter:
-                raise StateGoneError
-            if isinstance(self._grid, InProcessGrid):
-                self._grid.restore(before.clients)  # rounds that were known have not changed them
-            learnt = train_and_merge(
-                self._grid, self._nodes, self._setting, before.adapter, assignments, told
-            )
-            # Real nodes keep their own state; that of clients in this process would be lost with it.
-            merged, training, moved = learnt
-            states = self._client_states()
-            return LearntRound(key, merged, states, training, moved, *self._judge.losses(merged))
+            trained, training = self.train(before, assignments, told)
+            reductions = {client: asked.reduction for client, asked in assignments.items()}
+            merged = merge(self._setting, before.adapter, reductions, trained)
+            moved = products(before.adapter, list(trained.values()))
+            states = self.client_states()
+            return LearntRound(key, merged, states, training, moved, *self.losses(merged))
 
         def told(client: str, loss: float) -> None:
             heard.append(client)
@@ -143,6 +151,29 @@ class Learner:
                 on_client(members[client].id, done.loss)
         return found
 
+    def train(
+        self, before: Checkpoint, assignments: Mapping[int, Assignment], on_client: Listener
+    ) -> tuple[dict[int, Adapter], dict[int, ClientTraining]]:
+        """`train_clients` from a round's end, whatever is known of the next round.
+
+        Raises:
+            AirtuneError: a client fails or its update cannot be merged; names the client.
+            StateGoneError: `before` has no adapter.
+        """
+        if not before.adapter:
+            raise StateGoneError
+        if isinstance(self._grid, InProcessGrid):
+            self._grid.restore(before.clients)  # rounds that were known have not changed them
+        return train_clients(self._grid, self._nodes, self._setting, before.adapter, assignments, on_client)
+
+    def losses(self, adapter: Adapter) -> tuple[float, dict[str, float]]:
+        """Of the full model with this adapter, see `Judge`."""
+        return self._judge.losses(adapter)
+
+    def client_states(self) -> dict[str, npt.NDArray[Any]]:
+        """What clients in this process keep: real nodes keep their own, theirs would be lost with it."""
+        return self._grid.client_states() if isinstance(self._grid, InProcessGrid) else {}
+
     def _known_or(self, key: str, learn: Callable[[], LearntRound]) -> LearntRound:
         found = self._kept.find(key) if self._kept else None
         if found is not None:
@@ -155,9 +186,6 @@ class Learner:
                 if self._kept:
                     self._kept.keep(found)
         return found
-
-    def _client_states(self) -> dict[str, npt.NDArray[Any]]:
-        return self._grid.client_states() if isinstance(self._grid, InProcessGrid) else {}
 
     @cached_property
     def _judge(self) -> Judge:

@@ -40,6 +40,7 @@ class Assignment:
             "proximal": self.proximal,
             "first-trained": self.reduction.first_trained,
             "examples": self.reduction.examples,
+            "rank": self.reduction.rank or 0,
         }
         for name, mask in masks.items():
             task[f"{name}-a-layer"] = mask.shape[1]
@@ -64,7 +65,12 @@ class Assignment:
         }
         mean = _mean_inputs(_arrays(content.array_records["mean"]), masks)
         reduction = Reduction(
-            masks["neurons"], masks["groups"], int(task["first-trained"]), float(task["examples"]), mean
+            masks["neurons"],
+            masks["groups"],
+            int(task["first-trained"]),
+            float(task["examples"]),
+            mean,
+            int(task["rank"]) or None,
         )
         return Assignment(
             int(task["round"]),

@@ -1,15 +1,17 @@
-"""One round as the server plans it beforehand and clocks it afterwards."""
+"""One round: planned, played and clocked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from airtune.costs.error import Gradients
 from airtune.costs.round_time import steps_within
+from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.clock import Work, clock_round, clock_unplanned
-from airtune.federation.gradients import update
+from airtune.federation.gradients import unknown, update
+from airtune.federation.learn import Learner, Listener
 from airtune.federation.learnt_rounds import ClientTraining, LearntRound
 from airtune.federation.messages import Assignment
 from airtune.federation.setting import Setting
@@ -27,6 +29,38 @@ class PlannedRound:
     assignments: Mapping[int, Assignment]
 
 
+def play_round(
+    setting: Setting, learner: Learner, before: Checkpoint, on_client: Listener
+) -> tuple[Plan, Checkpoint]:
+    """Plan and play the round after `before`: everybody planned for trains, and the server waits for all.
+
+    Raises:
+        AirtuneError: a client fails or its update cannot be merged; names the client.
+        StateGoneError: the round is not known, and `before` has no adapter to learn it from.
+        InfeasibleError: this round's channels allow no plan.
+    """
+    known = unknown(setting.scenario)
+    if "gradients" in before.event:
+        known = Gradients.from_fields(before.event["gradients"])
+    pace = Pace(**before.event.get("pace", {}))
+    planned = plan_round(setting, known, pace, before.round_number + 1)
+    learnt = learner.learn(before, planned.assignments, on_client)
+    known, pace = known_after(setting, known, planned, learnt), pace.after(planned.plan)
+    facts = clocked(setting, planned, learnt.training)
+    clock_s = before.clock_s + facts["round_s"]
+    event = {
+        "event": "round",
+        **facts,
+        "clock_s": clock_s,
+        "loss": learnt.loss,
+        "group_loss": learnt.group_loss,
+        "gradients": known.to_fields(),
+        "pace": asdict(pace),
+    }
+    state = Checkpoint(planned.number, clock_s, learnt.key, learnt.adapter, learnt.clients, event)
+    return planned.plan, state
+
+
 def plan_round(setting: Setting, known: Gradients, pace: Pace, number: int) -> PlannedRound:
     """Plan round `number`.
 
@@ -39,13 +73,21 @@ def plan_round(setting: Setting, known: Gradients, pace: Pace, number: int) -> P
     """
     channels = draw_channels(setting.scenario, number)
     plan = setting.method.plan(setting.situation(channels, known, number, pace))
-    steps = steps_within(setting.scenario, setting.curves, plan)
-    path, proximal = setting.measured.path, setting.method.proximal
+    own, measured = setting.submodels(number), setting.measured
+    if own is None:
+        step_flops = setting.curves.flops.at(plan.prune)
+    else:
+        step_flops = np.array([one.step_flops(measured.path.full, measured.work) for one in own])
+    steps = steps_within(setting.scenario, step_flops, plan)
     assignments = {
-        int(client): Assignment(
-            number, int(steps[client]), path.reduction(float(plan.prune[client])), proximal, {}
+        client: Assignment(
+            number,
+            int(steps[client]),
+            measured.path.reduction(float(plan.prune[client])) if own is None else own[client],
+            setting.method.proximal,
+            {},
         )
-        for client in np.flatnonzero(plan.participates)
+        for client in np.flatnonzero(plan.participates).tolist()
     }
     return PlannedRound(number, channels, plan, assignments)
 

@@ -2,23 +2,22 @@
 
 import platform
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from airtune.costs.error import Gradients
+from airtune.federation.buffered import play_buffered_round
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.folder import RunFolder
 from airtune.federation.gradients import unknown
 from airtune.federation.learn import Learner, StateGoneError
 from airtune.federation.learnt_rounds import LearntRounds
-from airtune.federation.round import clocked, known_after, plan_round
+from airtune.federation.round import play_round
 from airtune.federation.setting import Setting, make_setting
 from airtune.observer import Observer
-from airtune.planning import Pace
 from airtune.radio.channel import draw_channels
 from airtune.results.events import SCHEMA
 from airtune.scenario import Scenario
@@ -86,10 +85,7 @@ def run_rounds(
         state = Checkpoint(0, 0.0, begin.key, begin.adapter, {}, _start_event(setting, begin.loss))
         folder.keep(state)
     observer.on_start(folder.start_event(), state.round_number)
-    known = unknown(scenario)
-    if "gradients" in state.event:
-        known = Gradients.from_fields(state.event["gradients"])
-    pace = Pace(**state.event.get("pace", {}))
+    play = play_round if setting.method.buffer is None else play_buffered_round
     for round_number in range(state.round_number + 1, scenario.rounds + 1):
         if options.budget_s is not None and state.clock_s >= options.budget_s:
             break
@@ -97,25 +93,11 @@ def run_rounds(
         def on_client(client: str, loss: float, number: int = round_number) -> None:
             observer.on_client(number, client, loss)
 
-        planned = plan_round(setting, known, pace, round_number)
-        learnt = learner.learn(state, planned.assignments, on_client)
-        known, pace = known_after(setting, known, planned, learnt), pace.after(planned.plan)
-        folder.write_plan(round_number, planned.plan)
-        facts = clocked(setting, planned, learnt.training)
-        clock_s = state.clock_s + facts["round_s"]
-        event = {
-            "event": "round",
-            **facts,
-            "clock_s": clock_s,
-            "loss": learnt.loss,
-            "group_loss": learnt.group_loss,
-            "gradients": known.to_fields(),
-            "pace": asdict(pace),
-            "elapsed_s": time.perf_counter() - started,
-        }
-        state = Checkpoint(round_number, clock_s, learnt.key, learnt.adapter, learnt.clients, event)
+        plan, state = play(setting, learner, state, on_client)
+        state.event["elapsed_s"] = time.perf_counter() - started
+        folder.write_plan(round_number, plan)
         folder.keep(state)
-        observer.on_round(event)
+        observer.on_round(state.event)
     folder.finish(state.adapter, setting.measured.path.full, scenario)
 
 

@@ -1,17 +1,19 @@
 """What stays the same for a whole run: scenario, reduction path, curves, method, and who takes part."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from airtune.costs.curves import PathCurves
 from airtune.costs.error import Gradients
-from airtune.costs.round_time import build_problem
+from airtune.costs.round_time import bound_to, build_problem
 from airtune.federation.gradients import unknown
 from airtune.methods import METHODS, Method, Situation
 from airtune.planning import Pace, Plan, Problem
 from airtune.pruning.measured import MeasuredPath
+from airtune.pruning.path import Reduction
 from airtune.radio.channel import Channels, draw_channels
 from airtune.scenario import Scenario
 
@@ -36,8 +38,10 @@ class Setting:
             pace: of the rounds before, as they were planned.
         """
 
+        own = self.submodels(number)
+
         def problem(participates: npt.NDArray[np.bool_]) -> Problem:
-            return build_problem(self.scenario, self.curves, channels, participates, known)
+            return self._problem(channels, known, participates, own)
 
         return Situation(
             problem, self.participates, number, self.scenario.seed, pace, known, self.scenario.selected
@@ -46,13 +50,45 @@ class Setting:
     def unplanned(self, channels: Channels, known: Gradients) -> Plan:
         """FedIT's plan for one round, with everybody in it."""
         everybody = np.ones_like(self.participates)
-        return METHODS["fedit"].plan(replace(self.situation(channels, known), allowed=everybody))
+        return METHODS["fedit"].plan(Situation.of(self._problem(channels, known, everybody)))
+
+    def submodels(self, number: int) -> Sequence[Reduction] | None:
+        """(clients,) what each is to train in a round; None where the plan's pruning rates tell that."""
+        if self.method.submodels is None:
+            return None
+        everybody, mean = np.ones_like(self.participates), draw_channels(self.scenario, None)
+
+        def priced(reduction: Reduction) -> Problem:
+            alike = [reduction] * len(everybody)
+            return self._problem(mean, unknown(self.scenario), everybody, alike)
+
+        return self.method.submodels(self.measured.path.full, priced, number)
+
+    def _problem(
+        self,
+        channels: Channels,
+        known: Gradients,
+        participates: npt.NDArray[np.bool_],
+        own: Sequence[Reduction] | None = None,
+    ) -> Problem:
+        """The numbers of a round, of sub-models along the path or of their `own`."""
+        problem = build_problem(self.scenario, self.curves, channels, participates, known)
+        if own is None:
+            return problem
+        # Many clients have the same one.
+        costs = {id(one): self.measured.costs(one, self.scenario.payload) for one in own}
+        return bound_to(problem, self.scenario, channels, participates, [costs[id(one)] for one in own])
 
 
 def make_setting(scenario: Scenario, measured: MeasuredPath) -> Setting:
-    """Choose, on the mean channels, who takes part, and put the fixed part of a run together."""
+    """Choose, on the mean channels, who takes part, and put the fixed part of a run together.
+
+    Raises:
+        InputError: the scenario is none for its method.
+    """
     curves = measured.curves(scenario.prune_max, scenario.payload)
     method = METHODS[scenario.method]
+    method.check(scenario)
     everyone = np.ones(len(scenario.members()), dtype=bool)
     mean = build_problem(scenario, curves, draw_channels(scenario, None), everyone, unknown(scenario))
     return Setting(scenario, measured, curves, method, method.select(mean))

@@ -5,9 +5,14 @@ here.
 from airtune.methods import (
     bandwidth_only,
     drop_slowest,
+    fedbuff,
     fedcs,
     fedit,
     fedprox,
+    fedrolex,
+    flexlora,
+    heterofl,
+    hetlora,
     jcpba,
     joint,
     joint_online,
@@ -35,5 +40,10 @@ METHODS: dict[str, Method] = {
         fedcs,
         drop_slowest,
         random_selection,
+        heterofl,
+        fedrolex,
+        hetlora,
+        flexlora,
+        fedbuff,
     )
 }

@@ -1,6 +1,6 @@
 """What a method is: who takes part, how a round is planned, how clients train and how updates are merged."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from airtune.costs.shapes import ModelShape
 from airtune.planning import Pace, Plan, Problem
 from airtune.pruning.adapters import Adapter, average_over_holders
 from airtune.pruning.path import Reduction
+from airtune.scenario import Scenario
 
 Mask = npt.NDArray[np.bool_]
 Updates = Iterable[tuple[float, Reduction, Mapping[str, npt.NDArray[np.float32]]]]
@@ -49,11 +50,18 @@ class Situation:
 
 
 Rule = Callable[[Situation], Plan]
+# The numbers of a round on the mean channels in which everybody trains this sub-model.
+Priced = Callable[[Reduction], Problem]
+Submodels = Callable[[ModelShape, Priced, int], Sequence[Reduction]]
 
 
 def everyone(problem: Problem) -> Mask:
     """All clients take part."""
     return np.ones(len(problem.weight), dtype=bool)
+
+
+def any_scenario(scenario: Scenario) -> None:
+    """Every scenario will do."""
 
 
 def planned_by(solver: str) -> Rule:
@@ -67,6 +75,17 @@ def planned_by(solver: str) -> Rule:
 
 
 @dataclass(frozen=True)
+class Buffer:
+    """Merging without waiting for all: as soon as a `share` of the clients' updates is there.
+
+    `weight` is that of an update's change, by how many merges it has missed.
+    """
+
+    share: float
+    weight: Callable[[int], float]
+
+
+@dataclass(frozen=True)
 class Method:
     """One way to fine-tune.
 
@@ -75,7 +94,11 @@ class Method:
         select: sees the mean channels once, before the first round: who takes part at all.
         aggregate: merges updates into the adapter.
         proximal: weight μ of ½·μ·‖θ − θ_t‖² in every client's loss (FedProx); 0 for none.
-        baseline: neither plans pruning and bandwidth jointly nor prunes.
+        submodels: of the full model's shape, prices and a round's number: what each client trains then. None
+            where the plan's pruning rates along the scenario's reduction path tell that.
+        buffer: how updates are merged without waiting for all; None where every round waits.
+        check: raises InputError for a scenario that the method is not made for.
+        baseline: plans no pruning, so the scenario's reduction does not matter to it.
     """
 
     name: str
@@ -83,6 +106,9 @@ class Method:
     select: Callable[[Problem], Mask] = everyone
     aggregate: Callable[[Adapter, ModelShape, Updates], Adapter] = average_over_holders
     proximal: float = 0.0
+    submodels: Submodels | None = None
+    buffer: Buffer | None = None
+    check: Callable[[Scenario], None] = any_scenario
     baseline: bool = False
 
     def plan(self, situation: Situation) -> Plan:

@@ -2,7 +2,8 @@
 
 An adapter is a dict from PEFT's names (`ModelShape.adapter_shapes`) to float32 matrices, B (out, rank)
 and A (rank, in), or of full rank to the change of a weight (out, in). A sub-model holds the rows of B and
-of changes and the columns of A and of changes that its smaller layers have.
+of changes and the columns of A and of changes that its smaller layers have, and of the rank its first part
+if it has a rank of its own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -68,7 +69,8 @@ def _places(full: ModelShape, reduction: Reduction) -> Iterable[tuple[str, int, 
     for name, layer, projection, _ in full.adapter_shapes():
         outputs, inputs = kept_coordinates(full, kept[layer], layer, projection)
         if ".lora_" in name:  # one side is the rank
-            outputs, inputs = (EVERYTHING, inputs) if ".lora_A." in name else (outputs, EVERYTHING)
+            rank = slice(reduction.rank)
+            outputs, inputs = (rank, inputs) if ".lora_A." in name else (outputs, rank)
         yield name, layer, (outputs, inputs)
 
 

@@ -5,9 +5,10 @@ Measuring needs torch and the model; planning afterwards needs neither.
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.assets import cache_folder
-from airtune.costs.count import Workload
-from airtune.costs.curves import GradientError, PathCurves, fit_curves
+from airtune.costs.count import Workload, compensation_bytes, download_bytes, memory_bytes, upload_bytes
+from airtune.costs.curves import GradientError, PathCurves, SubmodelCosts, fit_curves
 from airtune.costs.layouts import LAYOUTS
 from airtune.costs.shapes import ModelShape
 from airtune.files import put_in_place
-from airtune.pruning.path import MeanInputs, ReductionPath
+from airtune.pruning.path import MeanInputs, Reduction, ReductionPath
 from airtune.scenario import Payload, Scenario
 
 FORMAT = 16  # counts up whenever what is measured, or how, changes
@@ -47,20 +48,22 @@ class MeasuredPath:
         last = self.path.within(prune_max)
         # A short path snaps several points to the same sub-model; each counts once.
         rates = np.unique([self.path.snapped(prune) for prune in np.linspace(0.0, last, CURVE_POINTS)])
-        reductions = [self.path.reduction(prune) for prune in rates]
-        shapes = [reduction.shape(self.path.full) for reduction in reductions]
-        examples = [reduction.examples for reduction in reductions]
-        compensates = self.path.mean is not None
-        return fit_curves(
-            rates,
-            shapes,
-            examples,
-            self.work,
-            self.largest,
-            self.weight_bytes,
-            payload,
-            compensates,
-            self.error,
+        costs = [self.costs(self.path.reduction(float(prune)), payload) for prune in rates]
+        return fit_curves(rates, costs, self.error)
+
+    def costs(self, reduction: Reduction, payload: Payload) -> SubmodelCosts:
+        """What a client's round costs with a sub-model, of this path or not."""
+        full, shape = self.path.full, reduction.shape(self.path.full)
+        received = download_bytes(shape)
+        if reduction.mean is not None:
+            received += compensation_bytes(full, shape)
+        # Rows are whole, so the largest batch is rounded up.
+        largest = replace(self.largest, rows=math.ceil(self.largest.rows * reduction.examples))
+        return SubmodelCosts(
+            step_flops=reduction.step_flops(full, self.work),
+            upload_bits=8.0 * upload_bytes(shape, payload),
+            download_bits=8.0 * received,
+            memory_bytes=float(memory_bytes(shape, largest, self.weight_bytes)),
         )
 
     def save(self, file: Path) -> None:

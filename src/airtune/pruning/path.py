@@ -12,7 +12,7 @@ exactly in proportion to it. NumPy only: planning needs the path, not the model.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -74,6 +74,7 @@ class Reduction:
     """What a sub-model keeps: masks (layers, neurons) and (layers, groups), and its lowest trained layer.
 
     `examples` is the share of every batch that it is trained on; `mean` if it compensates for what it lost.
+    `rank` if its adapters keep only so many of the model's first rows of A and columns of B.
     """
 
     neurons: npt.NDArray[np.bool_]
@@ -81,6 +82,7 @@ class Reduction:
     first_trained: int
     examples: float = 1.0
     mean: MeanInputs | None = None
+    rank: int | None = None
 
     @staticmethod
     def none(full: ModelShape) -> "Reduction":
@@ -96,7 +98,8 @@ class Reduction:
 
     def shape(self, full: ModelShape) -> ModelShape:
         """The shape of the sub-model of a model of shape `full`."""
-        return full.reduced(self.groups.sum(axis=1), self.neurons.sum(axis=1), self.first_trained)
+        smaller = full.reduced(self.groups.sum(axis=1), self.neurons.sum(axis=1), self.first_trained)
+        return smaller if self.rank is None else replace(smaller, rank=self.rank)
 
     def step_flops(self, full: ModelShape, work: Workload) -> float:
         """FLOPs of a step on what it keeps, of the model and of the examples of a full client's `work`."""

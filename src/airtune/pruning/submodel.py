@@ -100,7 +100,9 @@ def build_submodel(base: nn.Module, full: ModelShape, reduction: Reduction, lora
             place, _, name = projection.path.rpartition(".")
             parent = block.get_submodule(place)
             dense = getattr(parent, name)
-            adapter = DenseChange(dense) if lora.rank == "full" else LoraLinear(dense, lora.rank, lora.alpha)
+            # The first part of an adapter counts as it does in the whole, whatever its own rank.
+            alpha = lora.alpha if lora.rank == "full" else lora.alpha * smaller.rank / lora.rank
+            adapter = DenseChange(dense) if lora.rank == "full" else LoraLinear(dense, smaller.rank, alpha)
             setattr(parent, name, adapter)
     for name, parameter in submodel.named_parameters():
         if ".lora_" in name or ".change." in name:
