@@ -128,15 +128,17 @@ def test_a_client_left_out_is_a_gap_and_time_of_its_own(page):
 
 def test_the_reader_chooses_the_round(page):
     assert page.find("input")[0] | {"type": "range", "min": "1", "max": "4"} == page.find("input")[0]
-    frames = page.figures["timeline"]["frames"]
+    (choice,) = page.figures["timeline"]["choices"]
+    frames = choice["frames"]
     assert len(frames) == 4
     assert frames[2]["label"] == "Round 3: 8 s, planned 7.5 s"
-    assert frames[2]["planned"] == 7.5
-    assert frames[2]["x"] == [[0, 0.5, 0.5], [0, 4, 4], [0, 3, 3], [0, 0.5, 0.5], [8, 0, 0]]
+    assert frames[2]["layout"]["shapes"][0]["x0"] == 7.5
+    times = [trace["x"] for trace in frames[2]["data"]]
+    assert times == [[0, 0.5, 0.5], [0, 4, 4], [0, 3, 3], [0, 0.5, 0.5], [8, 0, 0]]
 
 
 def test_every_colour_of_the_charts_is_in_both_palettes(page):
-    style = (Path(sys.modules[write_report.__module__].__file__).parent / "report.css").read_text(
+    style = (Path(sys.modules[write_report.__module__].__file__).parent / "page.css").read_text(
         encoding="utf-8"
     )
     light, dark = style.split("@media (prefers-color-scheme: dark)")
