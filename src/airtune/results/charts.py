@@ -27,7 +27,9 @@ MARKS = (
     ("group-2", "square", "dot"),
     ("group-3", "triangle-up-open", "dashdot"),
     ("group-4", "star", "longdash"),
-    ("group-5", "cross-open", "longdashdot"),
+    ("group-5", "cross", "longdashdot"),
+    ("group-6", "triangle-down", "8px 3px"),
+    ("group-7", "circle-open", "2px 3px"),
 )
 
 
@@ -65,6 +67,16 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A line that the reader may take out, the traces of one `legendgroup`; there at first if `shown`."""
+
+    name: str
+    symbol: str
+    colour: str
+    shown: bool
+
+
+@dataclass(frozen=True)
 class Chart:
     """One section of a page.
 
@@ -76,7 +88,7 @@ class Chart:
         figure: a plotly figure, in the state of the first choice's first frame.
         table: the same figures as text.
         choices: what the reader may choose to see; none where all is seen at once.
-        lines: traces that can be taken out, by `legendgroup`: name, symbol as a character, colour.
+        lines: what can be taken out.
     """
 
     id: str
@@ -86,7 +98,7 @@ class Chart:
     figure: go.Figure
     table: Table
     choices: list[Choice] = field(default_factory=list)
-    lines: list[tuple[str, str, str]] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
 
 
 def new_figure(height: float, x_title: str, y_title: str = "") -> go.Figure:

@@ -77,21 +77,24 @@ def _planned_end(x: float) -> dict[str, object]:
     return {"type": "line", "x0": x, "x1": x, "xref": "x", "y0": 0, "y1": 1, "yref": "y domain", "line": line}
 
 
-def heatmap(runs: Mapping[str, History], values: Mapping[str, Array]) -> tuple[go.Figure, list[Choice]]:
+def heatmap(
+    runs: Mapping[str, History], values: Mapping[str, Array], unit: str = ""
+) -> tuple[go.Figure, list[Choice]]:
     """Clients down, rounds across, on one scale for every run; numbers stand in cells where they fit.
 
     Args:
         runs: name and history of runs of the same clients, each of at least one round.
-        values: (K, R) of each run; NaN where a client was left out, not everywhere.
+        values: (K, R) of each run; NaN where a client was left out.
+        unit: of the values.
     """
-    choices = [Choice(name, [_cells(history, values[name])]) for name, history in runs.items()]
+    choices = [Choice(name, [_cells(history, values[name], unit)]) for name, history in runs.items()]
     first = next(iter(runs.values()))
     figure = new_figure(130, "round")
     figure.add_heatmap(
         **choices[0].frames[0].data[0],
         y=list(range(len(first.clients))),
         zmin=0,
-        zmax=max(float(np.nanmax(one, initial=0.0)) for one in values.values()) or 1.0,
+        zmax=max(float(np.nan_to_num(one).max()) for one in values.values()) or 1.0,
         texttemplate="%{z:.2f}",
         textfont={"size": 12, "color": "var(--text)"},
         hovertemplate="%{customdata}, round %{x}: %{z:.4~r}<extra></extra>",
@@ -114,11 +117,9 @@ def heatmap(runs: Mapping[str, History], values: Mapping[str, Array]) -> tuple[g
     return figure, choices
 
 
-def _cells(history: History, values: Array) -> Frame:
-    shares = [find(values) if np.isfinite(values).any() else np.nan for find in (np.nanmin, np.nanmax)]
-    low, high = (number(float(value)) for value in shares)
+def _cells(history: History, values: Array, unit: str) -> Frame:
     return Frame(
-        f"{low} to {high}" if low != high else f"{low} throughout",
+        _span(values, unit),
         [
             {
                 "x": history.numbers,
@@ -128,6 +129,15 @@ def _cells(history: History, values: Array) -> Frame:
         ],
         {"xaxis": round_ticks(history.numbers)},
     )
+
+
+def _span(values: Array, unit: str) -> str:
+    """From where to where values go, in words."""
+    if np.isnan(values).all():
+        return "nobody took part"
+    low, high = number(float(np.nanmin(values))), number(float(np.nanmax(values)))
+    parts = [low, unit, "throughout"] if low == high else [low, "to", high, unit]
+    return " ".join(part for part in parts if part)
 
 
 def add_bar(figure: go.Figure, rows: list[str], phase: str, values: list[float | None], unit: str) -> None:

@@ -22,6 +22,19 @@ function patch(target, changes) {
   return target;
 }
 
+// Boxes stand for lines; a line goes in every chart that has it.
+const boxes = document.querySelectorAll("input[data-line]");
+const hidden = new Set([...boxes].filter(box => !box.checked).map(box => box.dataset.line));
+for (const box of boxes) {
+  box.addEventListener("change", () => {
+    hidden[box.checked ? "delete" : "add"](box.dataset.line);
+    for (const other of boxes) {
+      if (other.dataset.line === box.dataset.line) other.checked = box.checked;
+    }
+    drawAll();
+  });
+}
+
 function draw(id) {
   const place = document.getElementById(id + "-chart");
   const {data, layout} = coloured(figures[id], getComputedStyle(document.documentElement));
@@ -34,18 +47,6 @@ function draw(id) {
   Plotly.react(place, data, layout, {displayModeBar: false});
 }
 
-// Boxes stand for lines; a line goes in every chart that has it.
-const hidden = new Set();
-for (const box of document.querySelectorAll("input[data-line]")) {
-  box.addEventListener("change", () => {
-    hidden[box.checked ? "delete" : "add"](box.dataset.line);
-    for (const other of document.querySelectorAll("input[data-line]")) {
-      if (other.dataset.line === box.dataset.line) other.checked = box.checked;
-    }
-    drawAll();
-  });
-}
-
 const drawAll = () => Object.keys(figures).forEach(draw);
 drawAll();
 dark.addEventListener("change", drawAll);
@@ -56,12 +57,12 @@ for (const chooser of document.querySelectorAll("[data-chart]")) {
   const [select, slider, output] = ["select", "input", "output"].map(name => chooser.querySelector(name));
   const label = place.getAttribute("aria-label");
   const choose = () => {
-    const {frames} = choices[select?.value ?? 0];
+    const {name, frames} = choices[select?.value ?? 0];
     if (slider) slider.max = frames.length;
     const frame = frames[slider ? slider.value - 1 : 0];
     slider?.setAttribute("aria-valuetext", frame.label);
     output.textContent = frame.label;
-    place.setAttribute("aria-label", `${label} Shown: ${frame.label}.`);
+    place.setAttribute("aria-label", `${label} Shown: ${[name, frame.label].filter(Boolean).join(", ")}.`);
     frame.data.forEach((changes, trace) => patch(figures[id].data[trace], changes));
     patch(figures[id].layout, frame.layout);
     draw(id);

@@ -150,9 +150,10 @@ def _lines(chart: Chart) -> str:
     if not chart.lines:
         return ""
     boxes = "".join(
-        f'<label><input type="checkbox" checked autocomplete="off" data-line="{html.escape(name)}">'
-        f'<span aria-hidden="true" style="color: {colour}">{symbol}</span>{html.escape(name)}</label>'
-        for name, symbol, colour in chart.lines
+        f'<label><input type="checkbox"{" checked" if line.shown else ""} autocomplete="off" '
+        f'data-line="{html.escape(line.name)}"><span aria-hidden="true" style="color: {line.colour}">'
+        f"{line.symbol}</span>{html.escape(line.name)}</label>"
+        for line in chart.lines
     )
     return f'<fieldset class="lines"><legend>Lines shown</legend>{boxes}</fieldset>'
 

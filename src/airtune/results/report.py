@@ -1,26 +1,41 @@
-"""DIR/report.html: one file that shows a run, readable offline on a phone, by eye or by screen reader."""
+"""DIR/report.html: one file that shows the run or comparison in DIR, readable offline, on a phone too."""
 
 from pathlib import Path
 
+from airtune.comparing.settings import SETTINGS
 from airtune.errors import InputError, words
 from airtune.files import write_whole
+from airtune.results.compare_report import comparison_charts_of, comparison_page
+from airtune.results.comparison import Comparison
 from airtune.results.history import History
-from airtune.results.run_report import run_page
+from airtune.results.pdf import FIGURES, write_figures
+from airtune.results.run_report import run_charts, run_page
 
 SCENARIO_FILE = "scenario.yaml"
 REPORT_FILE = "report.html"
 
 
-def write_report(directory: str | Path) -> Path:
-    """Write `directory`/report.html from its events and scenario, and return the path.
+def write_report(directory: str | Path, pdf: bool = False) -> Path:
+    """Write `directory`/report.html of the run or comparison that lies there, and return the path.
 
-    The run may still go on. The same input gives the same bytes.
+    It may still go on. The same input gives the same bytes. With `pdf` its charts are written too, as
+    `directory`/figures/*.pdf.
 
     Raises:
         InputError: the folder, its events or its scenario are missing or wrong, or it cannot be written.
+        AirtuneError: no run of the comparison has ended, or `pdf` lacks matplotlib.
     """
     directory = Path(directory)
-    page = run_page(History.read(directory), _scenario(directory / SCENARIO_FILE))
+    if (directory / SETTINGS).exists():
+        comparison = Comparison.load(directory)
+        charts = comparison_charts_of(comparison, directory)
+        page = comparison_page(comparison, _scenario(directory / SCENARIO_FILE), charts)
+    else:
+        history = History.read(directory)
+        charts = run_charts(history)
+        page = run_page(history, _scenario(directory / SCENARIO_FILE), charts)
+    if pdf:
+        write_figures(charts, directory / FIGURES)
     write_whole(directory / REPORT_FILE, page)
     return directory / REPORT_FILE
 

@@ -1,6 +1,7 @@
 """The page of one run."""
 
 import html
+from collections.abc import Sequence
 
 from airtune.results import client_charts, round_charts
 from airtune.results.charts import Chart, Table
@@ -9,7 +10,7 @@ from airtune.results.history import History
 from airtune.results.page import Section, folded, page, scrolled_text, table
 
 
-def run_page(history: History, scenario: str) -> str:
+def run_page(history: History, scenario: str, charts: Sequence[Chart]) -> str:
     """The page as text; `scenario` is shown as it is."""
     start = history.start
     elapsed = duration(history.summary["elapsed_s"])
@@ -17,7 +18,7 @@ def run_page(history: History, scenario: str) -> str:
         "report",
         start["scenario"],
         _summary(history),
-        run_charts(history),
+        charts,
         before=() if history.rounds else [Section("rounds", "Rounds", "<p>No round has finished yet.</p>")],
         after=[
             Section("clients", "Clients", folded("Table: clients of the run", table(_members(history)))),
