@@ -89,7 +89,7 @@ def test_version(airtune):
 def test_help_lists_the_commands(airtune):
     code, output, _ = airtune("--help")
     assert code == 0
-    for command in ("init", "fetch", "plan", "run", "compare", "report", "version"):
+    for command in ("init", "fetch", "plan", "run", "compare", "report", "trace", "version"):
         assert command in output
         code, text, _ = airtune(command, "--help")
         assert code == 0
@@ -377,6 +377,22 @@ def test_report_of_a_run(airtune, folder):
     assert output.strip() == str(folder / "report.html")
 
 
+def test_report_with_figures(airtune, refused, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "PDF figures need matplotlib: pip install 'airtune[pdf]'" in refused("report", folder, "--pdf")
+    monkeypatch.undo()
+    pytest.importorskip("matplotlib")
+    assert airtune("report", folder, "--pdf")[0] == 0
+    assert (folder / "figures" / "loss.pdf").exists()
+
+
+def test_trace_of_a_run(airtune, refused, folder, tmp_path):
+    code, output, error = airtune("trace", folder, "--out", "timelines.json")
+    assert (code, output.strip(), error) == (0, "timelines.json", "")
+    assert (tmp_path / "timelines.json").read_text().startswith('{"displayTimeUnit"')
+    assert "missing: found no such folder" in refused("trace", "missing")
+
+
 def test_report_of_no_run(refused, tmp_path):
     assert "missing: found no such folder" in refused("report", "missing")
     (tmp_path / "empty").mkdir()
@@ -392,6 +408,7 @@ def test_compare_says_who_wins(airtune, tmp_path):
     assert (code, error) == (0, "")
     for text in ("joint-depth-0: done", "reaches a test loss of", "ratio to", "tables: out/table.csv"):
         assert text in output
+    assert "report: out/report.html" in output
     assert (tmp_path / "out" / "table.tex").exists()
     code, again, _ = airtune(*arguments)
     assert code == 0

@@ -20,6 +20,7 @@ _PLAN_OPTIONS = ("allow_drop", "resource_block_hz")  # that others exclude
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 ScenarioFile = Annotated[Path, typer.Argument(help="Scenario in YAML.", show_default=False)]
+ResultsFolder = Annotated[Path, typer.Argument(help="Folder of a run or comparison.", show_default=False)]
 MethodName = Annotated[str | None, typer.Option(help="Replaces the scenario's method.", show_default=False)]
 
 
@@ -208,11 +209,25 @@ def profile(
 
 
 @app.command()
-def report(directory: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]) -> None:
-    """Write report.html anew, of a finished run or of one that is still going on."""
+def report(
+    directory: ResultsFolder,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Also its charts, as figures/*.pdf for papers.")] = False,
+) -> None:
+    """Write report.html anew, of a run or comparison that has ended or is still going on."""
     from airtune.results.report import write_report
 
-    print(write_report(directory))
+    print(write_report(directory, pdf))
+
+
+@app.command()
+def trace(
+    directory: ResultsFolder,
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="DIR/trace.json")] = None,
+) -> None:
+    """Write clients' timelines in simulated time as a trace; ui.perfetto.dev opens it."""
+    from airtune.results.trace import write_trace
+
+    print(write_trace(directory, out))
 
 
 @app.command()

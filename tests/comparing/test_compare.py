@@ -56,7 +56,15 @@ def rounds_of(folder: Path) -> list[dict]:
 
 def test_the_folder_has_its_stable_names(compared):
     names = {path.name for path in compared.iterdir() if not path.name.startswith(".")}
-    assert names == {"compare.json", "scenario.yaml", "learnt", "runs", "table.csv", "table.tex"}
+    assert names == {
+        "compare.json",
+        "scenario.yaml",
+        "learnt",
+        "report.html",
+        "runs",
+        "table.csv",
+        "table.tex",
+    }
     assert {path.name for path in (compared / "runs").iterdir()} == {
         *("joint-depth-0", "fedit-depth-0", "bandwidth-only-depth-0")
     }

@@ -2,51 +2,16 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pages import Page
 
 from airtune.errors import InputError
 from airtune.results.events import append_events
 from airtune.results.report import write_report
 
-VOID = {"meta", "input", "br", "hr", "img", "link"}
 SECTIONS = ["loss", "timeline", "pruning", "bandwidth", "time", "bytes", "round-time", "clients", "scenario"]
-
-
-class Page(HTMLParser):
-    """What a browser would see: balance, headings, attributes, visible text, the figures' JSON."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self.scripts = "", []
-        self.feed(text)
-        self.close()
-        assert self.open == [], "unclosed elements"
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "script":
-            self.scripts.append(data)
-        elif self.open and self.open[-1] != "style":
-            self.text += data
-
-    def find(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def figures(self) -> dict:
-        return json.loads(self.scripts[1])
 
 
 def write_run(directory: Path, events, scenario: str = "name: quickstart\n") -> Path:
@@ -128,15 +93,17 @@ def test_a_client_left_out_is_a_gap_and_time_of_its_own(page):
 
 def test_the_reader_chooses_the_round(page):
     assert page.find("input")[0] | {"type": "range", "min": "1", "max": "4"} == page.find("input")[0]
-    frames = page.figures["timeline"]["frames"]
+    (choice,) = page.figures["timeline"]["choices"]
+    frames = choice["frames"]
     assert len(frames) == 4
     assert frames[2]["label"] == "Round 3: 8 s, planned 7.5 s"
-    assert frames[2]["planned"] == 7.5
-    assert frames[2]["x"] == [[0, 0.5, 0.5], [0, 4, 4], [0, 3, 3], [0, 0.5, 0.5], [8, 0, 0]]
+    assert frames[2]["layout"]["shapes"][0]["x0"] == 7.5
+    times = [trace["x"] for trace in frames[2]["data"]]
+    assert times == [[0, 0.5, 0.5], [0, 4, 4], [0, 3, 3], [0, 0.5, 0.5], [8, 0, 0]]
 
 
 def test_every_colour_of_the_charts_is_in_both_palettes(page):
-    style = (Path(sys.modules[write_report.__module__].__file__).parent / "report.css").read_text(
+    style = (Path(sys.modules[write_report.__module__].__file__).parent / "page.css").read_text(
         encoding="utf-8"
     )
     light, dark = style.split("@media (prefers-color-scheme: dark)")

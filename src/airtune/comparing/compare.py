@@ -1,4 +1,4 @@
-"""A comparison from beginning to end: jobs, workers, tables."""
+"""A comparison from beginning to end: jobs, workers, tables, report."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from airtune.errors import AirtuneError
 from airtune.federation.learnt_rounds import LearntRounds
 from airtune.results.comparison import Comparison
 from airtune.results.comparison_table import write_tables
+from airtune.results.report import write_report
 from airtune.scenario import Scenario
 
 
@@ -20,7 +21,7 @@ def play_comparison(
     workers: int | None,
     observer: CompareObserver,
 ) -> Comparison:
-    """Play what is missing and write the tables.
+    """Play what is missing and write tables and report.
 
     Args:
         learnt: folder of learnt rounds to share with other comparisons; they stay there as a whole. Of the
@@ -47,4 +48,5 @@ def play_comparison(
             (directory / LOGS).rmdir()
         comparison = Comparison.load(directory)
         write_tables(comparison, directory)
+        write_report(directory)
     return comparison

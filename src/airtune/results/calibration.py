@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.errors import InputError, words
-from airtune.planning import Plan
 from airtune.planning.calibrate import Reached, fit, reached, tells_penalty
 from airtune.results.events import EVENTS_FILE, read_events, round_events, start_event
 from airtune.results.formats import number
+from airtune.results.plans import plan_file, read_plan
 from airtune.scenario import Convergence, Scenario
 from airtune.scenario_file import load_scenario
 
@@ -88,7 +88,7 @@ def _read(directory: Path) -> _Run:
     if not rounds:
         raise InputError(directory / EVENTS_FILE, "", words("no finished round"), "a run with rounds")
     scenario = load_scenario(directory / "scenario.yaml")
-    planned = [_planned_rounds(directory / "plans" / f"round-{event['round']:03d}.json") for event in rounds]
+    planned = [_planned_rounds(plan_file(directory, event["round"])) for event in rounds]
     error = (1 - scenario.convergence.base / np.array(planned)) / scenario.convergence.penalty
     loss = np.array([start["loss"], *(event["loss"] for event in rounds)])
     return _Run(directory, scenario, loss, np.maximum(error, 0.0))
@@ -96,12 +96,7 @@ def _read(directory: Path) -> _Run:
 
 def _planned_rounds(file: Path) -> float:
     """N of a plan file; the run's own base and penalty tell E from it."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        found = words(getattr(error, "strerror", None) or "bytes that are not UTF-8")
-        raise InputError(file, "", found, "a readable plan") from error
-    rounds = Plan.from_json(text, str(file)).rounds
+    rounds = read_plan(file).rounds
     if not rounds > 0:
         raise InputError(file, "rounds", rounds, "a number above 0")
     return rounds

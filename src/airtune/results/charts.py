@@ -1,7 +1,7 @@
 """What every chart of the report has in common.
 
 Colours are names of CSS variables (`var(--compute)`): the page puts in the values of its light or dark
-scheme, so one palette, in report.css, colours charts, legends and page alike. Text that comes from files is
+scheme, so one palette, in page.css, colours charts, legends and page alike. Text that comes from files is
 escaped here, because plotly reads tags in labels.
 """
 
@@ -11,32 +11,84 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import plotly.graph_objects as go
 
 from airtune.results.formats import number
 
+Array = npt.NDArray[np.float64]
+
+LINE_HEIGHT = 340
+# Lines by colour, symbol and dash, which differ together so that none has to be told by colour.
+MARKS = (
+    ("group-0", "circle", "solid"),
+    ("group-1", "diamond-open", "dash"),
+    ("group-2", "square", "dot"),
+    ("group-3", "triangle-up-open", "dashdot"),
+    ("group-4", "star", "longdash"),
+    ("group-5", "cross", "longdashdot"),
+    ("group-6", "triangle-down", "8px 3px"),
+    ("group-7", "circle-open", "2px 3px"),
+)
+
 
 @dataclass(frozen=True)
 class Table:
-    """The figures of a chart in words: the first column heads its row."""
+    """The figures of a chart in words: the first column heads its row.
+
+    Attributes:
+        keys: what to sort each cell's column by, None for a missing value; without keys nobody sorts.
+        sorted_by: the column by which the rows are sorted, ascending.
+    """
 
     caption: str
     columns: list[str]
     rows: list[list[str]]
+    keys: list[list[float | str | None]] = field(default_factory=list)
+    sorted_by: int = 0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One state of a figure: what changes in each trace and in the layout, key by key."""
+
+    label: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One run that the reader may choose to see, a frame for each of its rounds or one for all."""
+
+    name: str
+    frames: list[Frame]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that the reader may take out, the traces of one `legendgroup`; there at first if `shown`."""
+
+    name: str
+    symbol: str
+    colour: str
+    shown: bool
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One section of the report.
+    """One section of a page.
 
     Attributes:
         id: the section's anchor.
         title: heading.
         caption: what is shown and how to read it.
         label: what a reader who cannot see the chart should know.
-        figure: a plotly figure.
+        figure: a plotly figure, in the state of the first choice's first frame.
         table: the same figures as text.
-        frames: one per round, where the reader chooses the round: `label`, `x` of every trace, `planned`.
+        choices: what the reader may choose to see; none where all is seen at once.
+        lines: what can be taken out.
     """
 
     id: str
@@ -45,7 +97,8 @@ class Chart:
     label: str
     figure: go.Figure
     table: Table
-    frames: list[dict[str, Any]] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
 
 
 def new_figure(height: float, x_title: str, y_title: str = "") -> go.Figure:
@@ -89,12 +142,32 @@ def new_figure(height: float, x_title: str, y_title: str = "") -> go.Figure:
     return figure
 
 
+def add_line(
+    figure: go.Figure, name: str, x: Array, y: Array, marks: tuple[str, str, str], hover: str
+) -> None:
+    """A line through (x, y), its points shown where they are few."""
+    colour, symbol, dash = marks
+    figure.add_scatter(
+        x=rounded(x),
+        y=rounded(y),
+        name=plain(name),
+        mode="lines+markers" if len(x) <= 30 else "lines",
+        line={"color": f"var(--{colour})", "dash": dash, "width": 2},
+        marker={"symbol": symbol, "size": 8, "line": {"color": f"var(--{colour})", "width": 2}},
+        cliponaxis=False,
+        hovertemplate=hover + "<extra></extra>",
+    )
+
+
 def round_axis(figure: go.Figure, numbers: list[int]) -> None:
     """Whole rounds on the x axis, whatever their number."""
+    figure.update_xaxes(**round_ticks(numbers))
+
+
+def round_ticks(numbers: list[int]) -> dict[str, Any]:
+    """The settings of an axis of whole rounds, at most ten of them numbered."""
     step = max(1, math.ceil(len(numbers) / 10))
-    figure.update_xaxes(
-        tickmode="array", tickvals=numbers[::step], range=[numbers[0] - 0.5, numbers[-1] + 0.5]
-    )
+    return {"tickmode": "array", "tickvals": numbers[::step], "range": [numbers[0] - 0.5, numbers[-1] + 0.5]}
 
 
 def client_axis(figure: go.Figure, clients: list[str], bars: int = 1) -> None:

@@ -3,37 +3,16 @@
 from collections.abc import Iterator
 
 import numpy as np
-import plotly.graph_objects as go
 
-from airtune.results.charts import Chart, Table, cells, client_axis, new_figure, plain, round_axis, rounded
-from airtune.results.formats import amount, duration, number, si_scale, time_scale
+from airtune.results.charts import Chart, Table, cells, client_axis, new_figure, rounded
+from airtune.results.client_figures import add_bar, heatmap, phases, shown_phases, timeline
+from airtune.results.formats import amount, number, si_scale, time_scale
 from airtune.results.history import Array, History
-
-# Patterns tell the phases apart without colour.
-PATTERNS = {"download": "/", "compute": "", "upload": "\\", "waiting": ".", "left out": "x"}
-PHASES = ("download", "compute", "upload", "waiting")
 
 
 def timeline_chart(history: History) -> Chart:
     """Each client's round from download to waiting; the reader chooses the round."""
-    planned, clocked = history.per_round("planned_s"), history.per_round("round_s")
-    phases = _phases(history)
-    scale, unit = time_scale(max(planned.max(), clocked.max()))
-    figure = new_figure(150, f"time in the round ({unit})")
-    for phase, seconds in phases:
-        _add_bar(figure, history.clients, phase, seconds[:, 0] / scale, unit)
-    client_axis(figure, history.clients)
-    figure.add_vline(x=planned[0] / scale, line={"color": "var(--text)", "dash": "dash", "width": 1.5})
-    frames = [
-        {
-            "label": f"Round {round_number}: {duration(round_s)}, planned {duration(planned_s)}",
-            "x": [rounded(seconds[:, column] / scale) for _, seconds in phases],
-            "planned": planned_s / scale,
-        }
-        for column, (round_number, round_s, planned_s) in enumerate(
-            zip(history.numbers, clocked.tolist(), planned.tolist(), strict=True)
-        )
-    ]
+    figure, choices = timeline({"": history})
     columns = "Client,Round,Pruning rate,Bandwidth (kHz),Download (s),Compute (s),Upload (s),Waiting (s)"
     return Chart(
         id="timeline",
@@ -48,7 +27,7 @@ def timeline_chart(history: History) -> Chart:
             [*columns.split(","), "Training loss", "Trained layers"],
             list(_client_rows(history)),
         ),
-        frames=frames,
+        choices=choices,
     )
 
 
@@ -64,7 +43,7 @@ def prune_chart(history: History) -> Chart | None:
         caption="The share of the prunable step cost that a client gives up: 0 trains the whole model. "
         "A gap means the client was left out of the round.",
         label=f"Heat map: pruning rates from {low} to {high}, {mean} on average.",
-        figure=_heatmap(history, prune),
+        figure=heatmap({"": history}, {"": prune})[0],
         table=_matrix("Pruning rate by round", history, prune),
     )
 
@@ -82,18 +61,19 @@ def bandwidth_chart(history: History) -> Chart | None:
         caption=f"What each client's upload gets of its cell's bandwidth, in {unit}. A gap means the client "
         "was left out of the round.",
         label=f"Heat map: uplink bandwidth from {amount(low, 'Hz')} to {amount(high, 'Hz')}.",
-        figure=_heatmap(history, bandwidth / scale),
+        figure=heatmap({"": history}, {"": bandwidth / scale})[0],
         table=_matrix(f"Uplink bandwidth ({unit}) by round", history, bandwidth / scale),
     )
 
 
 def time_chart(history: History) -> Chart:
     """Seconds per phase and client, over the whole run."""
-    totals = [(phase, seconds.sum(axis=1)) for phase, seconds in _phases(history)]
+    seconds_of = phases(history)
+    totals = [(phase, seconds_of[phase].sum(axis=1)) for phase in shown_phases([history])]
     scale, unit = time_scale(history.summary["simulated_s"])
     figure = new_figure(150, f"time over the whole run ({unit})")
     for phase, seconds in totals:
-        _add_bar(figure, history.clients, phase, seconds / scale, unit)
+        add_bar(figure, history.clients, phase, rounded(seconds / scale), unit)
     client_axis(figure, history.clients)
     everything = sum(seconds.sum() for _, seconds in totals) or 1.0
     shares = ", ".join(f"{phase} {seconds.sum() / everything:.0%}" for phase, seconds in totals)
@@ -117,8 +97,8 @@ def bytes_chart(history: History) -> Chart:
     up, down = (np.nansum(history.per_client(field), axis=1) for field in ("bytes_up", "bytes_down"))
     scale, unit = si_scale(max(up.max(), down.max()), "B")
     figure = new_figure(150, f"bytes over the whole run ({unit})")
-    _add_bar(figure, history.clients, "upload", up / scale, unit)
-    _add_bar(figure, history.clients, "download", down / scale, unit)
+    add_bar(figure, history.clients, "upload", rounded(up / scale), unit)
+    add_bar(figure, history.clients, "download", rounded(down / scale), unit)
     figure.update_layout(barmode="group")
     client_axis(figure, history.clients, bars=2)
     totals = f"{amount(up.sum(), 'B')} up from the clients and {amount(down.sum(), 'B')} down to them"
@@ -135,70 +115,6 @@ def bytes_chart(history: History) -> Chart:
             [[client, *cells(values)] for client, *values in rows],
         ),
     )
-
-
-def _phases(history: History) -> list[tuple[str, Array]]:
-    """Name and seconds (K, R) of each phase; being left out is one where it happened."""
-    absent = np.isnan(history.per_client("prune"))
-    found = [(phase, np.nan_to_num(history.per_client(f"{phase}_s"))) for phase in PHASES]
-    if absent.any():
-        found.append(("left out", np.where(absent, history.per_round("round_s"), 0.0)))
-    return found
-
-
-def _add_bar(figure: go.Figure, clients: list[str], phase: str, values: Array, unit: str) -> None:
-    colour = f"var(--{phase.replace(' ', '-')})"
-    figure.add_bar(
-        x=rounded(values),
-        y=list(range(len(clients))),
-        orientation="h",
-        name=phase,
-        customdata=[plain(client) for client in clients],
-        hovertemplate="%{customdata}: " + phase + " %{x:,.4~r} " + unit + "<extra></extra>",
-        marker={
-            "color": colour,
-            "line": {"width": 0},
-            "pattern": {
-                "shape": PATTERNS[phase],
-                "bgcolor": colour,
-                "fgcolor": "var(--hatch)",
-                "size": 6,
-                "solidity": 0.2,
-            },
-        },
-    )
-
-
-def _heatmap(history: History, values: Array) -> go.Figure:
-    """Clients down, rounds across; the page leaves the numbers away where cells are too small for them."""
-    figure = new_figure(130, "round")
-    figure.add_heatmap(
-        x=history.numbers,
-        y=list(range(len(history.clients))),
-        z=[rounded(row) for row in values],
-        zmin=0,
-        zmax=float(np.nanmax(values)) or 1.0,
-        customdata=[[plain(client)] * len(history.numbers) for client in history.clients],
-        texttemplate="%{z:.2f}",
-        textfont={"size": 12, "color": "var(--text)"},
-        hovertemplate="%{customdata}, round %{x}: %{z:.4~r}<extra></extra>",
-        colorscale=[[0, "var(--scale-low)"], [1, "var(--scale-high)"]],
-        colorbar={
-            "orientation": "h",
-            "yref": "container",
-            "y": 1.0,
-            "yanchor": "top",
-            "thickness": 10,
-            "len": 1.0,
-            "outlinewidth": 0,
-        },
-        xgap=1,
-        ygap=1,
-    )
-    client_axis(figure, history.clients)
-    round_axis(figure, history.numbers)
-    figure.update_xaxes(showgrid=False)
-    return figure
 
 
 def _matrix(caption: str, history: History, values: Array) -> Table:

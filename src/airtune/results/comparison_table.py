@@ -5,7 +5,7 @@ import io
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airtune.files import write_whole
 from airtune.results.comparison import ComparedRun, Comparison, Entry, Ratio, mean
@@ -19,9 +19,17 @@ NONE = "–"
 
 Value = Callable[[ComparedRun], float | None]
 Shown = Callable[[float], str]
-Column = tuple[str, Callable[[Entry], str]]
 
-LABEL: Column = ("method", lambda entry: entry.label)
+
+class Column(NamedTuple):
+    """What it is called, an entry's value, by which tables are sorted, and that value as text."""
+
+    name: str
+    value: Callable[[Entry], float | str | None]
+    text: Callable[[Entry], str]
+
+
+LABEL = Column("method", lambda entry: entry.label, lambda entry: entry.label)
 
 
 def verdict(comparison: Comparison) -> str:
@@ -57,13 +65,13 @@ def comparison_tables(comparison: Comparison) -> list["Table"]:
     from rich.table import Table
 
     tables = []
-    for columns in _columns(comparison):
+    for group in columns(comparison):
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-        for position, (name, _) in enumerate([LABEL, *columns]):
-            heading = escape("\n".join(name.rsplit(" ", 1)))
+        for position, column in enumerate([LABEL, *group]):
+            heading = escape("\n".join(column.name.rsplit(" ", 1)))
             table.add_column(heading, justify="right" if position else "left", no_wrap=True)
         for entry in comparison.entries:
-            table.add_row(*(escape(text(entry)) for _, text in [LABEL, *columns]))
+            table.add_row(*(escape(column.text(entry)) for column in [LABEL, *group]))
         tables.append(table)
     return tables
 
@@ -124,13 +132,13 @@ def csv_text(comparison: Comparison) -> str:
 
 def tex_text(comparison: Comparison) -> str:
     """The table for a paper; needs the package booktabs."""
-    columns = [LABEL, *itertools.chain(*_columns(comparison))]
-    rows = [[_tex(text(entry)) for _, text in columns] for entry in comparison.entries]
+    shown = [LABEL, *itertools.chain(*columns(comparison))]
+    rows = [[_tex(column.text(entry)) for column in shown] for entry in comparison.entries]
     lines = [
         f"% {verdict(comparison)}",
-        rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(shown) - 1)}}}",
         r"\toprule",
-        " & ".join(_tex(name) for name, _ in columns) + r" \\",
+        " & ".join(_tex(column.name) for column in shown) + r" \\",
         r"\midrule",
         *(" & ".join(row) + r" \\" for row in rows),
         r"\bottomrule",
@@ -139,22 +147,25 @@ def tex_text(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _columns(comparison: Comparison) -> tuple[list[Column], list[Column]]:
-    """Header and text of every column that people read: what is reached, and what it takes."""
+def columns(comparison: Comparison) -> tuple[list[Column], list[Column]]:
+    """Every column that people read beside the method: what is reached, and what it takes."""
     target, baseline = comparison.target_loss, comparison.best_baseline
     groups = sorted({group for run in comparison.runs for group in run.group_loss})
     metrics = {run.metric.name for run in comparison.runs if run.metric}
 
-    def over_seeds(value: Value, shown: Shown) -> Callable[[Entry], str]:
+    def over_seeds(name: str, value: Value, shown: Shown) -> Column:
+        def of(entry: Entry) -> float | None:
+            return mean(value(run) for run in entry.runs)
+
         def text(entry: Entry) -> str:
-            found = mean(value(run) for run in entry.runs)
+            found = of(entry)
             return NONE if found is None else shown(found)
 
-        return text
+        return Column(name, of, text)
 
-    def total(field: str, unit: str) -> Callable[[Entry], str]:
+    def total(name: str, field: str, unit: str) -> Column:
         return over_seeds(
-            lambda run: float(run.history.per_round(field).sum()), lambda value: amount(value, unit)
+            name, lambda run: float(run.history.per_round(field).sum()), lambda value: amount(value, unit)
         )
 
     def time(entry: Entry) -> str:
@@ -162,31 +173,31 @@ def _columns(comparison: Comparison) -> tuple[list[Column], list[Column]]:
         reached = sum(seconds is not None for seconds in found)
         return f"{reached} of {len(found)} seeds" if 0 < reached < len(found) else _seconds(mean(found))
 
-    def ratio(entry: Entry) -> str:
+    def ratio(entry: Entry) -> float | None:
         found = comparison.ratio(entry, baseline)
-        return _ratio(found) if found else NONE
+        return found.mean if found else None
 
     def of_group(group: str) -> Value:
         return lambda run: run.group_loss.get(group)
 
+    def metric(run: ComparedRun) -> float | None:
+        return run.metric.value if run.metric else None
+
     reached = [
-        ("time to target", time),
-        ("ratio to baseline", ratio),
-        ("rounds to target", over_seeds(lambda run: run.to_loss(target, None), lambda value: f"{value:.1f}")),
-        ("final loss", over_seeds(lambda run: run.final_loss, number)),
-        *((f"loss on {group}", over_seeds(of_group(group), number)) for group in groups),
-        *(
-            (name.replace("_", " "), over_seeds(lambda run: run.metric.value if run.metric else None, number))
-            for name in sorted(metrics)
-        ),
+        Column("time to target", lambda entry: mean(comparison.times(entry).values()), time),
+        Column("ratio to baseline", ratio, lambda entry: _ratio(comparison.ratio(entry, baseline))),
+        over_seeds("rounds to target", lambda run: run.to_loss(target, None), lambda value: f"{value:.1f}"),
+        over_seeds("final loss", lambda run: run.final_loss, number),
+        *(over_seeds(f"loss on {group}", of_group(group), number) for group in groups),
+        *(over_seeds(name.replace("_", " "), metric, number) for name in sorted(metrics)),
     ]
     taken = [
-        ("rounds", over_seeds(lambda run: run.history.summary["rounds"], lambda value: f"{value:.3g}")),
-        ("simulated time", over_seeds(lambda run: run.history.summary["simulated_s"], duration)),
-        ("bytes up", total("bytes_up", "B")),
-        ("bytes down", total("bytes_down", "B")),
-        ("training work", total("flops", "FLOP")),
-        ("transmit energy", over_seeds(lambda run: run.transmit_energy_j, lambda value: amount(value, "J"))),
+        over_seeds("rounds", lambda run: run.history.summary["rounds"], lambda value: f"{value:.3g}"),
+        over_seeds("simulated time", lambda run: run.history.summary["simulated_s"], duration),
+        total("bytes up", "bytes_up", "B"),
+        total("bytes down", "bytes_down", "B"),
+        total("training work", "flops", "FLOP"),
+        over_seeds("transmit energy", lambda run: run.transmit_energy_j, lambda value: amount(value, "J")),
     ]
     return reached, taken
 

@@ -2,12 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from airtune.results.events import RoundEvent, StartEvent, Summary, round_events, start_event, summarise
+from airtune.errors import InputError, words
+from airtune.results.events import (
+    EVENTS_FILE,
+    RoundEvent,
+    StartEvent,
+    Summary,
+    read_events,
+    round_events,
+    start_event,
+    summarise,
+)
 
 Array = npt.NDArray[np.float64]
 
@@ -34,6 +45,21 @@ class History:
         # A resume may follow the end: the process was killed between the last event and the last file.
         steps = [event["event"] for event in events if event["event"] != "resume"]
         return cls(start_event(events), round_events(events), summarise(events), steps[-1] == "end")
+
+    @classmethod
+    def read(cls, directory: Path) -> "History":
+        """The history of the run in a folder, finished or not.
+
+        Raises:
+            InputError: the folder or its events are missing or wrong.
+        """
+        if not directory.is_dir():
+            raise InputError(directory, "", words("no such folder"), "the folder of a run")
+        path = directory / EVENTS_FILE
+        events = read_events(path)
+        if not events:
+            raise InputError(path, "", words("no start event"), "the events of a run that has started")
+        return cls.of(events)
 
     @property
     def clients(self) -> list[str]:

@@ -1,23 +1,13 @@
 """Charts with one value per round: loss, loss by group, planned and clocked round time."""
 
 import numpy as np
-import plotly.graph_objects as go
 
-from airtune.results.charts import Chart, Table, cells, new_figure, plain, round_axis, rounded
+from airtune.results.charts import LINE_HEIGHT, MARKS, Chart, Table, add_line, cells, new_figure, round_axis
 from airtune.results.formats import duration, number, time_scale
 from airtune.results.history import Array, History
 
-HEIGHT = 340
 RUN = ("accent", "circle", "solid")
 CONTRAST = ("contrast", "diamond-open", "dash")
-GROUPS = (
-    ("group-0", "circle", "solid"),
-    ("group-1", "diamond-open", "dash"),
-    ("group-2", "square", "dot"),
-    ("group-3", "triangle-up-open", "dashdot"),
-    ("group-4", "star", "longdash"),
-    ("group-5", "cross-open", "longdashdot"),
-)
 
 
 def loss_chart(history: History) -> Chart:
@@ -26,10 +16,10 @@ def loss_chart(history: History) -> Chart:
     clock = np.concatenate([[0.0], history.per_round("clock_s")])
     equal = np.concatenate([[0.0], np.cumsum(history.per_round("fedit_s"))])
     scale, unit = time_scale(max(clock[-1], equal[-1]))
-    figure = new_figure(HEIGHT, f"simulated time ({unit})", "test loss")
+    figure = new_figure(LINE_HEIGHT, f"simulated time ({unit})", "test loss")
     hover = "%{fullData.name}: %{y:.4~r} after %{x:,.4~r} " + unit
-    _add_line(figure, "this run", clock / scale, losses, RUN, hover)
-    _add_line(figure, "equal bandwidth, no pruning", equal / scale, losses, CONTRAST, hover)
+    add_line(figure, "this run", clock / scale, losses, RUN, hover)
+    add_line(figure, "equal bandwidth, no pruning", equal / scale, losses, CONTRAST, hover)
     figure.update_xaxes(rangemode="tozero")
     rows = zip([0, *history.numbers], losses, clock / scale, equal / scale, strict=True)
     return Chart(
@@ -56,12 +46,12 @@ def group_loss_chart(history: History) -> Chart | None:
     groups = list(dict.fromkeys(group for losses in measured for group in losses))
     if not groups:
         return None
-    figure = new_figure(HEIGHT, "round", "test loss")
+    figure = new_figure(LINE_HEIGHT, "round", "test loss")
     round_axis(figure, history.numbers)
     by_group = {group: np.array([losses.get(group, np.nan) for losses in measured]) for group in groups}
     for index, (group, losses) in enumerate(by_group.items()):
         hover = "%{fullData.name}: %{y:.4~r} after round %{x}"
-        _add_line(figure, group, np.array(history.numbers), losses, GROUPS[index % len(GROUPS)], hover)
+        add_line(figure, group, np.array(history.numbers), losses, MARKS[index % len(MARKS)], hover)
     last = ", ".join(f"{group} {cells(losses)[-1]}" for group, losses in by_group.items())
     rows = zip(history.numbers, *by_group.values(), strict=True)
     return Chart(
@@ -83,10 +73,10 @@ def round_time_chart(history: History) -> Chart:
     """What the planner predicted for each round and what the simulated clock then showed."""
     planned, clocked = history.per_round("planned_s"), history.per_round("round_s")
     scale, unit = time_scale(max(planned.max(), clocked.max()))
-    figure = new_figure(HEIGHT, "round", f"round time ({unit})")
+    figure = new_figure(LINE_HEIGHT, "round", f"round time ({unit})")
     hover = "%{fullData.name}: %{y:,.4~r} " + unit + " in round %{x}"
-    _add_line(figure, "clocked", np.array(history.numbers), clocked / scale, RUN, hover)
-    _add_line(figure, "planned", np.array(history.numbers), planned / scale, CONTRAST, hover)
+    add_line(figure, "clocked", np.array(history.numbers), clocked / scale, RUN, hover)
+    add_line(figure, "planned", np.array(history.numbers), planned / scale, CONTRAST, hover)
     figure.update_yaxes(rangemode="tozero")
     round_axis(figure, history.numbers)
     excess = _excess(planned, clocked)
@@ -113,20 +103,3 @@ def round_time_chart(history: History) -> Chart:
 def _excess(planned: Array, clocked: Array) -> Array:
     """(R,) by how many percent the clock exceeds the plan; 0 where nothing was planned."""
     return 100 * np.divide(clocked - planned, planned, out=np.zeros_like(planned), where=planned > 0)
-
-
-def _add_line(
-    figure: go.Figure, name: str, x: Array, y: Array, marks: tuple[str, str, str], hover: str
-) -> None:
-    """A line by colour, symbol and dash, which differ together so that none has to be told by colour."""
-    colour, symbol, dash = marks
-    figure.add_scatter(
-        x=rounded(x),
-        y=rounded(y),
-        name=plain(name),
-        mode="lines+markers" if len(x) <= 30 else "lines",
-        line={"color": f"var(--{colour})", "dash": dash, "width": 2},
-        marker={"symbol": symbol, "size": 8, "line": {"color": f"var(--{colour})", "width": 2}},
-        cliponaxis=False,
-        hovertemplate=hover + "<extra></extra>",
-    )

@@ -132,6 +132,7 @@ def print_comparison(comparison: Comparison, directory: Path) -> None:
     for line in comparison_lines(comparison):
         console.print(line, soft_wrap=True, markup=False)
     console.print(f"tables: {directory / CSV}, {directory / TEX}", soft_wrap=True, markup=False)
+    console.print(f"report: {directory / 'report.html'}", soft_wrap=True, markup=False)
 
 
 def print_run(directory: Path) -> None:

@@ -1,0 +1,89 @@
+"""The page of one run."""
+
+import html
+from collections.abc import Sequence
+
+from airtune.results import client_charts, round_charts
+from airtune.results.charts import Chart, Table
+from airtune.results.formats import amount, duration, number
+from airtune.results.history import History
+from airtune.results.page import Section, folded, page, scrolled_text, table
+
+
+def run_page(history: History, scenario: str, charts: Sequence[Chart]) -> str:
+    """The page as text; `scenario` is shown as it is."""
+    start = history.start
+    elapsed = duration(history.summary["elapsed_s"])
+    return page(
+        "report",
+        start["scenario"],
+        _summary(history),
+        charts,
+        before=() if history.rounds else [Section("rounds", "Rounds", "<p>No round has finished yet.</p>")],
+        after=[
+            Section("clients", "Clients", folded("Table: clients of the run", table(_members(history)))),
+            Section(
+                "scenario",
+                "Scenario",
+                folded("YAML with every default spelled out", scrolled_text("Scenario as YAML", scenario)),
+            ),
+        ],
+        footer=f"airtune {start['version']} on {start['machine']}. The rounds took {elapsed} there; "
+        "every other time on this page is simulated.",
+    )
+
+
+def run_charts(history: History) -> list[Chart]:
+    """The charts of a run, none before its first round."""
+    if not history.rounds:
+        return []
+    charts = [
+        round_charts.loss_chart(history),
+        round_charts.group_loss_chart(history),
+        client_charts.timeline_chart(history),
+        client_charts.prune_chart(history),
+        client_charts.bandwidth_chart(history),
+        client_charts.time_chart(history),
+        client_charts.bytes_chart(history),
+        round_charts.round_time_chart(history),
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def _summary(history: History) -> str:
+    start, summary = history.start, history.summary
+    state = "finished" if history.finished else "not finished"
+    return (
+        f"<p>Method <b>{html.escape(start['method'])}</b>, "
+        f"reduction <b>{html.escape(start['reduction'])}</b>. "
+        f"{summary['rounds']} of {max(start['rounds'], summary['rounds'])} rounds, {state}.</p>"
+        f'<dl class="key-figures">{_key_figures(history)}</dl>'
+    )
+
+
+def _key_figures(history: History) -> str:
+    """The run in six figures: (term, value, remark)."""
+    summary = history.summary
+    simulated, equal = summary["simulated_s"], summary["fedit_s"]
+    ratio = f"{equal / simulated:.2f}×" if simulated > 0 else "–"
+    loss = f"{number(summary['loss_before'])} → {number(summary['loss_after'])}"
+    figures = (
+        ("Test loss", loss, "before → after"),
+        ("Simulated time", duration(simulated), "on the modelled devices and links"),
+        ("Speed-up", ratio, f"over equal bandwidth without pruning: {duration(equal)} for the same rounds"),
+        ("Uploaded", amount(summary["bytes_up"], "B"), "by all clients"),
+        ("Downloaded", amount(summary["bytes_down"], "B"), "by all clients"),
+        ("Training work", amount(summary["flops"], "FLOP"), "by all clients"),
+    )
+    return "".join(
+        f"<div><dt>{term}</dt><dd><strong>{value}</strong> <small>{remark}</small></dd></div>"
+        for term, value, remark in figures
+    )
+
+
+def _members(history: History) -> Table:
+    rows = [
+        [client["id"], client["group"], client["device"], client["cell"], number(client["weight"])]
+        for client in history.start["clients"]
+    ]
+    return Table("Clients of the run", ["Client", "Group", "Device", "Cell", "Weight"], rows)

@@ -1,0 +1,125 @@
+"""Timelines in simulated time as a trace that Perfetto (ui.perfetto.dev) and chrome://tracing open.
+
+The format is Chrome's Trace Event Format, JSON object form: `ph` is M (names), X (slices with `ts` and `dur`
+in microseconds) or C (counters). A run is a process with its rounds and its test loss, followed by a process
+for each client with what it does and its bandwidth.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from airtune.comparing.settings import SETTINGS
+from airtune.files import write_whole
+from airtune.results.client_figures import PHASES
+from airtune.results.comparison import Comparison
+from airtune.results.events import ClientRound, RoundEvent
+from airtune.results.history import History
+
+TRACE_FILE = "trace.json"
+THREAD = 1
+
+Event = dict[str, Any]
+
+
+def write_trace(directory: Path, out: Path | None = None) -> Path:
+    """Write the trace of the run or comparison in a folder, and return its path.
+
+    Args:
+        out: by default `directory`/trace.json.
+
+    Raises:
+        InputError: the folder or a file in it is missing or wrong, or the trace cannot be written.
+        AirtuneError: no run of the comparison has ended.
+    """
+    if (directory / SETTINGS).exists():
+        runs = {run.job.name: run.history for run in Comparison.load(directory).runs}
+    else:
+        history = History.read(directory)
+        runs = {history.start["method"]: history}
+    out = directory / TRACE_FILE if out is None else out
+    text = json.dumps(trace(runs), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    write_whole(out, text + "\n")
+    return out
+
+
+def trace(runs: dict[str, History]) -> dict[str, Any]:
+    """The trace of runs by their names; all of them begin at 0."""
+    events: list[Event] = []
+    for name, history in runs.items():
+        events += _run(name, history, first=_processes(events) + 1)
+    return {"displayTimeUnit": "ms", "traceEvents": events}
+
+
+def _processes(events: list[Event]) -> int:
+    return max((event["pid"] for event in events), default=0)
+
+
+def _run(name: str, history: History, first: int) -> Iterator[Event]:
+    """A run as process `first`, its clients as those after it."""
+    clients = {client: first + place for place, client in enumerate(history.clients, start=1)}
+    yield from _names(first, name, "rounds")
+    for client, process in clients.items():
+        yield from _names(process, f"{name}: {client}", "round")
+    yield _counter(first, "test loss", 0.0, history.start["loss"])
+    for event in history.rounds:
+        begin = event["clock_s"] - event["round_s"]
+        planned = {"planned round (s)": event["planned_s"], "test loss": event["loss"]}
+        yield _slice(first, f"round {event['round']}", begin, event["round_s"], planned)
+        yield _counter(first, "test loss", event["clock_s"], event["loss"])
+        yield from _clients(clients, event, begin)
+
+
+def _clients(processes: dict[str, int], event: RoundEvent, begin: float) -> Iterator[Event]:
+    present = {client["id"]: client for client in event["clients"]}
+    for name, process in processes.items():
+        client = present.get(name)
+        yield _counter(process, "bandwidth (Hz)", begin, client["bandwidth_hz"] if client else 0.0)
+        if client is None:
+            yield _slice(process, "left out", begin, event["round_s"], {})
+        else:
+            yield from _phases(process, client, begin)
+
+
+def _phases(process: int, client: ClientRound, begin: float) -> Iterator[Event]:
+    """Download, compute, upload and waiting, one after the other."""
+    details: dict[str, Event] = {
+        "download": {"bytes": client["bytes_down"]},
+        "compute": {
+            "pruning rate": client["prune"],
+            "trained layers": client["trained_layers"],
+            "FLOP": client["flops"],
+            "training loss": client["loss"],
+        },
+        "upload": {"bytes": client["bytes_up"], "bandwidth (Hz)": client["bandwidth_hz"]},
+        "waiting": {},
+    }
+    for phase in PHASES:
+        seconds = client[f"{phase}_s"]  # type: ignore[literal-required]
+        yield _slice(process, phase, begin, seconds, details[phase])
+        begin += seconds
+
+
+def _names(process: int, name: str, thread: str) -> Iterator[Event]:
+    yield {"ph": "M", "name": "process_name", "pid": process, "tid": THREAD, "args": {"name": name}}
+    yield {"ph": "M", "name": "thread_name", "pid": process, "tid": THREAD, "args": {"name": thread}}
+    # Otherwise viewers order processes by what they did first.
+    order = {"sort_index": process}
+    yield {"ph": "M", "name": "process_sort_index", "pid": process, "tid": THREAD, "args": order}
+
+
+def _slice(process: int, name: str, begin_s: float, seconds: float, details: Event) -> Event:
+    start, end = _microseconds(begin_s), _microseconds(begin_s + seconds)
+    times = {"ts": start, "dur": round(end - start, 3)}
+    return {"ph": "X", "name": name, "cat": "round", "pid": process, "tid": THREAD, **times, "args": details}
+
+
+def _counter(process: int, name: str, at_s: float, value: float) -> Event:
+    at = _microseconds(at_s)
+    return {"ph": "C", "name": name, "pid": process, "tid": THREAD, "ts": at, "args": {"value": value}}
+
+
+def _microseconds(seconds: float) -> float:
+    """Whole nanoseconds: slices that meet in the run meet in the trace."""
+    return round(1e6 * seconds, 3)

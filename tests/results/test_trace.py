@@ -1,0 +1,113 @@
+"""The trace against Chrome's Trace Event Format and against the run it tells of."""
+
+import itertools
+import json
+from collections import defaultdict
+
+import pytest
+from compared import begin
+from compared import write_run as write_compared
+
+from airtune import InputError
+from airtune.results.events import append_events
+from airtune.results.trace import write_trace
+
+FIELDS = {
+    "M": {"ph": str, "name": str, "pid": int, "tid": int, "args": dict},
+    "X": {
+        **{"ph": str, "name": str, "cat": str, "pid": int, "tid": int},
+        **{"ts": (int, float), "dur": (int, float), "args": dict},
+    },
+    "C": {"ph": str, "name": str, "pid": int, "tid": int, "ts": (int, float), "args": dict},
+}
+
+
+def read(path):
+    """The events of a trace, its schema checked."""
+    trace = json.loads(path.read_text(encoding="utf-8"))
+    assert trace["displayTimeUnit"] in ("ms", "ns")
+    events = trace["traceEvents"]
+    for event in events:
+        fields = FIELDS[event["ph"]]
+        assert set(event) == set(fields)
+        assert all(isinstance(event[field], kind) for field, kind in fields.items())
+        assert event.get("ts", 0) >= 0
+        assert event.get("dur", 0) >= 0
+        if event["ph"] == "C":
+            assert all(isinstance(value, (int, float)) for value in event["args"].values())
+    named = [event["pid"] for event in events if event["name"] == "process_name"]
+    assert len(named) == len(set(named))
+    assert set(named) == {event["pid"] for event in events}
+    check_slices(events)
+    return events
+
+
+def check_slices(events):
+    """On one thread no slice begins before the one before has ended."""
+    threads = defaultdict(list)
+    for event in events:
+        if event["ph"] == "X":
+            threads[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
+    for slices in threads.values():
+        for before, after in itertools.pairwise(slices):
+            assert before[1] <= after[0] + 1e-3
+
+
+def processes(events):
+    return {event["args"]["name"]: event["pid"] for event in events if event["name"] == "process_name"}
+
+
+def slices(events, process):
+    found = [event for event in events if event["ph"] == "X" and event["pid"] == process]
+    return [(event["name"], event["ts"] / 1e6, event["dur"] / 1e6) for event in found]
+
+
+@pytest.fixture
+def run(tmp_path, make_events):
+    append_events(tmp_path / "events.jsonl", make_events(rounds=3))
+    return tmp_path
+
+
+def test_a_client_is_a_process_that_downloads_computes_uploads_and_waits(run):
+    path = write_trace(run)
+    assert path == run / "trace.json"
+    events = read(path)
+    names = processes(events)
+    assert list(names) == ["joint", "joint: phone-0", "joint: phone-1", "joint: jetson"]
+    assert slices(events, names["joint: phone-1"])[4:8] == [
+        ("download", 8, 0.5),
+        ("compute", 8.5, 4),
+        ("upload", 12.5, 3),
+        ("waiting", 15.5, 0.5),
+    ]
+    assert slices(events, names["joint: phone-0"])[-1] == ("left out", 16, 8)
+    assert slices(events, names["joint"]) == [(f"round {n}", 8 * n - 8, 8) for n in (1, 2, 3)]
+
+
+def test_counters_tell_loss_and_bandwidth(run):
+    events = read(write_trace(run))
+    names = processes(events)
+    counters = [event for event in events if event["ph"] == "C"]
+    loss = [(one["ts"] / 1e6, one["args"]["value"]) for one in counters if one["pid"] == names["joint"]]
+    assert loss == [(0, 1.6), (8, 0.8), (16, 1.6 / 3), (24, 0.4)]
+    bandwidth = [one["args"]["value"] for one in counters if one["pid"] == names["joint: phone-0"]]
+    assert bandwidth == [1.5e6, 1.5e6, 0]
+
+
+def test_a_comparison_has_every_run(tmp_path):
+    runs = begin(tmp_path, ["joint", "fedit"], seeds=2)
+    for method, seed in itertools.product(("joint", "fedit"), (0, 1)):
+        write_compared(runs / f"{method}-examples-{seed}", [4.0, 3.0, 2.0], 10.0)
+    out = tmp_path / "all.json"
+    assert write_trace(tmp_path, out) == out
+    names = processes(read(out))
+    folders = [f"{method}-examples-{seed}" for seed in (0, 1) for method in ("joint", "fedit")]
+    assert sorted(names) == sorted([*folders, *(f"{folder}: one" for folder in folders)])
+    assert sorted(names.values()) == list(range(1, 9))
+
+
+def test_what_is_missing_is_named(tmp_path, run):
+    with pytest.raises(InputError, match="no such folder"):
+        write_trace(tmp_path / "missing")
+    with pytest.raises(InputError, match="expected a file to write to"):
+        write_trace(run, run / "missing" / "trace.json")
