@@ -84,18 +84,27 @@ def test_joint_select_leaves_out_whom_others_stand_in_for(problem):
     method = METHODS["joint-select"]
     slow = stragglers(problem)
     everybody = method.plan(Situation.of(problem))
-    same = method.plan(alike(problem, np.zeros((4, 4))))
+    same = method.plan(alike(problem, np.where(np.eye(4), 0, 1e-6)))
     assert everybody.participates.all()
     assert same.participates.sum() == 1
     assert not (same.participates & slow).any()
     assert same.total_s < everybody.total_s
     groups = slow[:, None] != slow
-    pair = method.plan(alike(problem, np.where(groups, 8.0, 0.0))).participates
+    pair = method.plan(alike(problem, np.where(groups, 8.0, 1e-6) * ~np.eye(4, dtype=bool))).participates
     assert pair[slow].any()
     assert pair[~slow].any()
     far = np.full((4, 4), 8.0)
     np.fill_diagonal(far, 0)
     assert method.plan(alike(problem, far)).participates.all()
+
+
+def test_joint_select_leaves_nobody_out_who_has_not_been_compared(problem):
+    """But in the first round, in which all learn the same."""
+    apart = np.where(np.eye(4), 0, 1e-6)
+    apart[0, 1] = apart[1, 0] = 0
+    situation = alike(problem, apart)
+    assert METHODS["joint-select"].plan(situation).participates.all()
+    assert not METHODS["joint-select"].plan(replace(situation, number=1)).participates.all()
 
 
 def test_merging_full_clients_is_the_weighted_mean():

@@ -4,10 +4,11 @@ Where P alone takes part, a round counts for less, by how unlike the fleet's the
 their noise, as the rounds before tell (`costs.error.Gradients.off`). But the round is shorter, and what is
 left of the band and of the downlink serves fewer. Of all subsets those are tried that leaving out one client
 after the other leads to, always the one without whom N·T is least; the gap that is certified is that of the
-plan for those chosen. What is known of the absent fades, so they come back.
+plan for those chosen. Channels change, so they are not always the same.
 
-In the first round all learn the same, the form of an answer, whatever data they hold: few will do. The second
-has everybody, so that everybody has been compared before anybody is left out for what is known.
+In the first round all learn the same, the form of an answer, whatever data they hold: few will do. From then
+on everybody takes part until all have been compared with all, for which the second round is enough where
+there are three clients or more: nobody is left out for what is not known.
 """
 
 from dataclasses import replace
@@ -15,18 +16,20 @@ from dataclasses import replace
 import numpy as np
 
 from airtune import planning
+from airtune.costs.error import Gradients
 from airtune.errors import InfeasibleError
 from airtune.methods.method import Mask, Method, Situation, planned_by
 from airtune.planning import Plan
 from airtune.planning.stragglers import full_round_s
 
-EVERYBODY = 2  # the round in which all are compared
 TRIED = 8  # at a time: those whose round would take longest
 
 
 def rule(situation: Situation) -> Plan:
     """The plan of the best subset found."""
-    if situation.number == EVERYBODY or situation.known is None:
+    if situation.known is None or (
+        situation.number > 1 and not _compared(situation.known, situation.allowed)
+    ):
         return planned_by("joint")(situation)
     chosen = best = situation.allowed
     least = _total(situation, chosen)
@@ -37,6 +40,12 @@ def rule(situation: Situation) -> Plan:
         if min(totals) < least:
             best, least = chosen, min(totals)
     return _plan(situation, best, "joint")
+
+
+def _compared(known: Gradients, allowed: Mask) -> bool:
+    """Whether the distances between all of those allowed are known."""
+    apart = known.apart[np.ix_(allowed, allowed)]
+    return bool((apart + np.eye(len(apart)) > 0).all())
 
 
 def _plan(situation: Situation, chosen: Mask, solver: str) -> Plan:

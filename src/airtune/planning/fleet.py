@@ -254,7 +254,7 @@ class Fleet:
 
     def prune(self, keep: Array) -> Array:
         """(K,) ρ in the problem's order and range."""
-        return np.clip(self.restore(1.0 - keep), self.prune_floor, self.prune_max)
+        return np.clip(self.restore(rounded_up(keep)), self.prune_floor, self.prune_max)
 
     def restore(self, values: Array) -> Array:
         """(K,) from the fleet's order back to the problem's."""
@@ -284,6 +284,12 @@ _PER_CLIENT = (
 def _starts(sizes: Index) -> Index:
     """The first client of each cell."""
     return np.append(0, np.cumsum(sizes)[:-1])
+
+
+def rounded_up(keep: Array) -> Array:
+    """ρ = 1 - x, never below: near ρ = 1 a last digit may be more energy than there is."""
+    prune = 1.0 - keep
+    return np.asarray(np.where(1.0 - prune > keep, np.nextafter(prune, np.inf), prune))
 
 
 def _check_rounds(problem: Problem, floor: Array) -> None:

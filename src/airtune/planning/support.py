@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from airtune.planning.fleet import rounded_up
 from airtune.planning.problem import Problem
 from airtune.radio.rate import rate
 
@@ -29,10 +30,7 @@ def least_prune(problem: Problem, deadline_s: float, bandwidth_hz: Array) -> Arr
     if problem.limits is not None:
         keep = problem.limits.keep_by(deadline_s * (1 + _ROUNDING), rates)
         late = ~(keep >= (1.0 - problem.prune_max) * (1 - _ROUNDING))
-        # Rounded up: near ρ = 1 a last digit may be more energy than there is.
-        prune = 1.0 - keep
-        prune = np.where(1.0 - prune > keep, prune + np.spacing(1.0), prune)
-        return np.where(late, np.nan, np.clip(prune, floor, problem.prune_max))
+        return np.where(late, np.nan, np.clip(rounded_up(keep), floor, problem.prune_max))
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         fixed, per_keep = (
             seconds + np.where(bits > 0, bits / rates, 0.0)

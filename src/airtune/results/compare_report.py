@@ -90,7 +90,12 @@ def _table(comparison: Comparison) -> Table:
 
 def _ranked(comparison: Comparison) -> list[Entry]:
     """From the fastest to the target on; those that miss it last."""
-    return sorted(comparison.entries, key=lambda entry: _time(comparison, entry) or math.inf)
+
+    def place(entry: Entry) -> float:
+        seconds = _time(comparison, entry)
+        return math.inf if seconds is None else seconds
+
+    return sorted(comparison.entries, key=place)
 
 
 def _time(comparison: Comparison, entry: Entry) -> float | None:

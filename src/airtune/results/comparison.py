@@ -95,7 +95,7 @@ class Entry:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the method prunes nothing, and so plans nothing jointly."""
+        """Whether the method plans no pruning rates (`airtune.methods.Method.baseline`)."""
         return METHODS[self.method].baseline
 
 
@@ -106,7 +106,7 @@ class Comparison:
     Attributes:
         scenario: as given.
         settings: as given.
-        runs: in the order of the settings' seeds, methods and reductions.
+        runs: in the order of the settings' methods, reductions and seeds.
         missing: names of the runs that have not ended.
         target_loss: the one asked for, or that of `automatic_target`.
     """

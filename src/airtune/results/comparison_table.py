@@ -46,7 +46,8 @@ def verdict(comparison: Comparison) -> str:
         return f"{winner.label} reaches a test loss of {target} first; no baseline reaches it."
     if winner is not baseline:
         ratio = comparison.ratio(winner, baseline)
-        how = f"in {_ratio(ratio)} of the time of" if ratio else "with more seeds than"
+        more = _reached(comparison, winner) > _reached(comparison, baseline)
+        how = f"in {_ratio(ratio)} of the time of" if ratio else "with more seeds than" if more else "before"
         begin = f"{winner.label} reaches a test loss of {target} {how} {baseline.label}"
         return f"{begin}, the best baseline{_seeds(comparison)}."
     begin = f"{baseline.label}, a baseline, reaches a test loss of {target} first{_seeds(comparison)}"
@@ -56,6 +57,11 @@ def verdict(comparison: Comparison) -> str:
         return f"{begin}."
     _, ratio, entry = min(found, key=lambda item: item[0])
     return f"{begin}; {entry.label} takes {_ratio(ratio)} of its time."
+
+
+def _reached(comparison: Comparison, entry: Entry) -> int:
+    """With how many seeds the target was reached."""
+    return sum(seconds is not None for seconds in comparison.times(entry).values())
 
 
 def comparison_tables(comparison: Comparison) -> list["Table"]:
