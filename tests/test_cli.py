@@ -390,11 +390,15 @@ def test_trace_of_a_run(airtune, refused, folder, tmp_path):
     code, output, error = airtune("trace", folder, "--out", "timelines.json")
     assert (code, output.strip(), error) == (0, "timelines.json", "")
     assert (tmp_path / "timelines.json").read_text().startswith('{"displayTimeUnit"')
-    assert "missing: found no such folder" in refused("trace", "missing")
+    assert "missing: found no such folder, expected the folder of a run or comparison" in refused(
+        "trace", "missing"
+    )
 
 
 def test_report_of_no_run(refused, tmp_path):
-    assert "missing: found no such folder" in refused("report", "missing")
+    assert "missing: found no such folder, expected the folder of a run or comparison" in refused(
+        "report", "missing"
+    )
     (tmp_path / "empty").mkdir()
     assert "events.jsonl: found No such file" in refused("report", "empty")
 
@@ -418,16 +422,34 @@ def test_compare_says_who_wins(airtune, tmp_path):
 
 def test_comparisons_that_cannot_begin(refused, tmp_path):
     given = ["compare", TINY, "--out", "out", "--methods"]
-    assert "compare: methods.1: found 'best', expected one of joint" in refused(*given, "joint,best")
-    assert "compare: reductions.0: found 'height'" in refused(*given, "joint", "--reductions", "height")
+    assert "--methods: found 'best', expected one of joint" in refused(*given, "joint,best")
+    assert "--reductions: found 'height'" in refused(*given, "joint", "--reductions", "height")
     assert "--target-loss: found 'low', expected auto" in refused(*given, "joint", "--target-loss", "low")
-    assert "compare: target_loss: found -1.0" in refused(*given, "joint", "--target-loss", "-1")
-    assert "compare: budget_s: found 0.0" in refused(*given, "joint", "--budget", "0")
+    assert "--target-loss: found -1.0" in refused(*given, "joint", "--target-loss", "-1")
+    assert "--target-loss: found nan, expected a finite number" in refused(
+        *given, "joint", "--target-loss", "nan"
+    )
+    assert "--budget: found 0.0" in refused(*given, "joint", "--budget", "0")
+    assert "--budget: found inf, expected a finite number" in refused(*given, "joint", "--budget", "inf")
+    learnt = refused(*given, "joint", "--learnt", "/dev/null/learnt")
+    assert learnt == "airtune: /dev/null/learnt: found Not a directory, expected a folder to write to\n"
     assert "missing.yaml: found No such file" in refused(
         "compare", "missing.yaml", "--methods", "joint", "--out", "out"
     )
     (tmp_path / "file").touch()
     assert "expected a folder to write to" in refused(*given[:3], "file", "--methods", "joint")
+
+
+def test_a_refused_comparison_prints_nothing_but_its_error(airtune):
+    code, output, error = airtune("compare", TINY, "--out", "out", "--methods", "best")
+    assert (code, output, error.count("\n")) == (2, "", 1)
+
+
+def test_a_method_that_is_not_made_for_the_scenario_is_refused_before_anything_is_played(refused, tmp_path):
+    text = TINY.read_text().replace("data: tiny.jsonl", f"data: {TINY.with_suffix('.jsonl')}")
+    (tmp_path / "scenario.yaml").write_text(text.replace("{rank: 4, alpha: 8}", "{rank: full}"))
+    error = refused("compare", "scenario.yaml", "--methods", "fedit,hetlora", "--out", "out")
+    assert error == "airtune: scenario: lora.rank: found 'full', expected a number, as hetlora gives ranks\n"
 
 
 # -- What is loaded -----------------------------------------------------------------------------------

@@ -184,10 +184,16 @@ def compare(
     chosen = load_scenario(scenario, task=task, data=data, rounds=rounds)
     names = [name.strip() for name in methods.split(",")]
     given = None if reductions is None else [name.strip() for name in reductions.split(",")]
-    with CompareProgress() as progress:
-        found = api.compare(
-            chosen, out, names, given, seeds, _target(target_loss), budget, workers, learnt, progress
-        )
+    goal = _target(target_loss)
+    try:
+        with CompareProgress() as progress:
+            found = api.compare(chosen, out, names, given, seeds, goal, budget, workers, learnt, progress)
+    except InputError as error:
+        if error.file != "compare" or not error.field:  # an --out of that name has no field
+            raise
+        argument, *_ = error.field.split(".")
+        option = _option(argument.removesuffix("_s"))
+        raise InputError(option, "", error.found, error.expected) from error
     print_comparison(found, out)
     if found.missing:
         raise typer.Exit(1)

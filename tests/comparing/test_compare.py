@@ -16,6 +16,7 @@ from airtune import AirtuneError, InputError, Scenario, compare, load_scenario, 
 from airtune.comparing.folder import CompareFolder
 from airtune.comparing.settings import checked_settings
 from airtune.comparing.workers import CompareObserver
+from airtune.federation.folder import RunFolder
 from airtune.results.events import read_events
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
@@ -106,10 +107,13 @@ def test_a_comparison_that_has_ended_is_not_played_again(compared, tiny):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"methods": ["joint"]}, "compare.json: methods: found "),
-        ({"seeds": 2}, "compare.json: seeds: found "),
+        (
+            {"methods": ["joint"]},
+            "compare.json: methods: found joint, fedit, bandwidth-only, expected joint, as asked for now",
+        ),
+        ({"seeds": 2}, "compare.json: seeds: found 0, expected 0, 1, as asked for now"),
         ({"target_loss": 5.0}, "compare.json: target_loss: found 'auto', expected 5.0, as asked for now"),
-        ({"budget_s": 5.0}, "compare.json: budget_s: found None, expected 5.0, as asked for now"),
+        ({"budget_s": 5.0}, "compare.json: budget_s: found nothing, expected 5.0, as asked for now"),
     ],
 )
 def test_other_arguments_are_refused(changes, expected, compared, tiny):
@@ -159,6 +163,37 @@ def test_no_run_at_all_is_an_error(tiny, tmp_path):
     with pytest.raises(AirtuneError, match=r"no run has ended; fedit-depth-0: .*no: "):
         compare(broken, tmp_path / "out", ["fedit"])
     assert list(tmp_path.iterdir()) == []
+
+
+def begun(tiny: Scenario, out: Path) -> Path:
+    """A comparison's folder in which a worker was killed as its run began; returns the run's folder."""
+    folder = CompareFolder(out)
+    folder.prepare(tiny, checked_settings({"methods": ["fedit"], "reductions": ["depth"], "seeds": [0]}, ""))
+    run = out / "runs" / "fedit-depth-0"
+    RunFolder(run).prepare(tiny, resume=False)
+    return run
+
+
+def test_runs_without_a_checkpoint_are_taken_back(tiny, tmp_path):
+    begun(tiny, tmp_path / "out")
+    CompareFolder(tmp_path / "out").forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["checkpoint.safetensors", "letter.txt"])
+def test_checkpoints_and_what_others_put_there_stay(file, tiny, tmp_path):
+    kept = begun(tiny, tmp_path) / file
+    kept.touch()
+    CompareFolder(tmp_path).forget()
+    assert kept.exists()
+    assert (tmp_path / "compare.json").exists()
+
+
+def test_a_folder_of_learnt_rounds_that_cannot_be_is_named(tiny, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: found File exists, expected a folder to write to"):
+        compare(tiny, tmp_path / "out", ["fedit"], learnt=tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_budget_ends_runs(tiny, tmp_path):

@@ -31,6 +31,8 @@ def test_settings_are_read_as_they_were_written(tmp_path):
         ({"reductions": ["height"]}, "compare: reductions.0: found 'height', expected 'examples', "),
         ({"seeds": [-1]}, "compare: seeds.0: found -1, expected at least 0"),
         ({"target_loss": 0}, "compare: target_loss: found 0, expected above 0.0"),
+        ({"target_loss": float("nan")}, "compare: target_loss: found nan, expected a finite number"),
+        ({"budget_s": float("inf")}, "compare: budget_s: found inf, expected a finite number"),
         ({"budget_s": -1}, "compare: budget_s: found -1, expected above 0.0"),
         ({"colour": "red"}, "compare: colour: found an unknown field"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airtune import Scenario, run
+from airtune import InputError, Scenario, run
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.learnt_rounds import FACTS, STATE, LearntRounds, first_key
 from airtune.learning.models import load_base
@@ -136,6 +136,13 @@ def test_who_wants_the_same_round_waits(tmp_path):
             assert not (tmp_path / "done").exists()
         with LearntRounds(tmp_path / "learnt").lock("key"):
             assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("place", ["/dev/null/learnt", "/proc"])
+def test_a_folder_that_cannot_be_written_to_is_named(place, tiny, tmp_path):
+    with pytest.raises(InputError, match=f"^{place}: found .*, expected a folder to write to$"):
+        run(tiny, tmp_path / "run", learnt=place)
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- Facts alone --------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from pathlib import Path
 from airtune.comparing.folder import LEARNT, LOGS, CompareFolder
 from airtune.comparing.settings import Settings, jobs_of
 from airtune.comparing.workers import CompareObserver, play_all
-from airtune.errors import AirtuneError
+from airtune.errors import AirtuneError, InputError
 from airtune.federation.learnt_rounds import LearntRounds
+from airtune.methods import METHODS
 from airtune.results.comparison import Comparison
 from airtune.results.comparison_table import write_tables
 from airtune.results.report import write_report
@@ -28,23 +29,31 @@ def play_comparison(
             comparison's own only the facts stay, once all runs have ended.
 
     Raises:
+        InputError: a method is not made for the scenario, or a folder cannot be written to.
         AirtuneError: the folder holds something else, another process compares there, or nothing has ended.
     """
     jobs = jobs_of(settings, scenario)
     scenarios = {job: job.scenario(scenario) for job in jobs}
+    for job in jobs:
+        METHODS[job.method].check(scenarios[job])  # rather now than after others have trained for hours
     folder = CompareFolder(directory)
     folder.prepare(scenario, settings)
     with folder.lock():
+        try:
+            rounds = LearntRounds(learnt or directory / LEARNT)
+        except InputError:
+            folder.forget()
+            raise
         left = [job for job in jobs if not folder.is_done(job, scenarios[job])]
         observer.on_start(len(left) * scenario.rounds)
-        failed = play_all(folder, left, learnt or directory / LEARNT, workers, observer)
+        failed = play_all(folder, left, rounds.directory, workers, observer)
         if len(failed) == len(jobs):
             folder.forget()
             name, reason = next(iter(failed.items()))
             raise AirtuneError(f"no run has ended; {name}: {reason}")
         if not failed:
             if learnt is None:
-                LearntRounds(directory / LEARNT).forget_states()
+                rounds.forget_states()
             (directory / LOGS).rmdir()
         comparison = Comparison.load(directory)
         write_tables(comparison, directory)

@@ -10,6 +10,7 @@ from airtune.comparing.settings import SETTINGS, Job, Settings, contradiction
 from airtune.errors import AirtuneError, InputError, words
 from airtune.files import write_whole
 from airtune.learning.tasks.answers import metric_name
+from airtune.misfits import shown
 from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario, load_scenario
 
@@ -61,7 +62,11 @@ class CompareFolder:
         return measured and (folder / "summary.json").exists()
 
     def forget(self) -> None:
-        """Take back what was begun, if no run has kept anything."""
+        """Take back what was begun, if no run has a checkpoint to go on from."""
+        from airtune.federation.folder import RunFolder  # loads torch, else left to the workers
+
+        for run in (self.directory / RUNS).glob("*/"):
+            RunFolder(run).forget()  # a worker that was killed, or met an error of its own, could not
         if any((self.directory / RUNS).glob("*")):
             return
         for folder in (RUNS, LOGS, LEARNT):
@@ -83,10 +88,16 @@ class CompareFolder:
 
     def _check(self, scenario: Scenario, settings: Settings) -> None:
         for field, (found, given) in contradiction(Settings.load(self.directory), settings).items():
-            raise InputError(self.directory / SETTINGS, field, found, f"{given}, as asked for now")
+            expected = f"{_told(given)}, as asked for now"
+            raise InputError(self.directory / SETTINGS, field, _told(found), expected)
         found_scenario = self.scenario()
         for field in Scenario.model_fields:
             if getattr(found_scenario, field) != getattr(scenario, field):
                 found_words = words("another value than the given scenario's")
                 expected = "the scenario this comparison began with"
                 raise InputError(self.directory / SCENARIO, field, found_words, expected)
+
+
+def _told(value: object) -> object:
+    """A setting as an error shows it: all of a list, as it differs in what it holds."""
+    return words(", ".join(map(str, value))) if isinstance(value, tuple) else shown(value)

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import safetensors
 from safetensors.numpy import load_file, save_file
 
 from airtune.costs.count import Workload
+from airtune.errors import InputError, words
 from airtune.federation.checkpoint import CLIENTS, parted
 from airtune.federation.messages import Assignment
 from airtune.files import put_in_place, write_whole
@@ -100,12 +102,19 @@ def next_key(key: str, method: Method, assignments: Mapping[int, Assignment]) ->
 class LearntRounds:
     """A folder of learnt rounds, which processes may share.
 
-    With `whole`, rounds of which only the facts are left count as unknown.
+    With `whole`, rounds of which only the facts are left count as unknown. Raises InputError if the folder
+    cannot be made or written to.
     """
 
     def __init__(self, directory: Path, whole: bool = False) -> None:
         self.directory, self._whole = directory, whole
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):
+                pass
+        except OSError as error:
+            found = words(error.strerror or "no access")
+            raise InputError(directory, "", found, "a folder to write to") from error
 
     def find(self, key: str) -> LearntRound | None:
         """What is known of a round; None if nothing is, or if its files are damaged."""

@@ -54,7 +54,7 @@ class History:
             InputError: the folder or its events are missing or wrong.
         """
         if not directory.is_dir():
-            raise InputError(directory, "", words("no such folder"), "the folder of a run")
+            raise InputError(directory, "", words("no such folder"), "the folder of a run or comparison")
         path = directory / EVENTS_FILE
         events = read_events(path)
         if not events:

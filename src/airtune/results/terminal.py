@@ -98,16 +98,17 @@ class CompareProgress(CompareObserver):
         self._task: TaskID | None = None
 
     def __enter__(self) -> "CompareProgress":
-        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._task is not None:  # a bar that was never shown would end with an empty line
+            self._progress.stop()
 
     def on_start(self, rounds: int) -> None:
-        """Starts counting."""
+        """Shows the line, and starts counting."""
+        self._progress.start()
         self._task = self._progress.add_task("starting", total=rounds)
 
     def on_progress(self, rounds: int, running: Sequence[str]) -> None:
