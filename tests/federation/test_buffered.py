@@ -70,6 +70,7 @@ def test_half_of_the_clients_end_a_round_and_the_others_fly_on(setting, states):
             if client in flights(before):
                 assert row | {"waiting_s": 0} == flights(before)[client]["row"] | {"waiting_s": 0}
                 begun = states[flights(before)[client]["version"]].clock_s
+            assert row["begun_s"] == begun
             took = row["download_s"] + row["compute_s"] + row["upload_s"]
             assert begun + took + row["waiting_s"] == pytest.approx(after.clock_s)
     assert {name.split("/")[0] for name in states[1].flights} == {

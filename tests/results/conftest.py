@@ -1,10 +1,12 @@
-"""A made-up run: two groups of clients, one client left out of every third round."""
+"""A made-up run of two groups of clients, one client left out of every third round, and one of `fedbuff`."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airtune import load_scenario, run
 from airtune.results.events import summarise
 
 Events = list[dict[str, Any]]
@@ -43,6 +45,14 @@ def _round(clients: list[str], number: int) -> dict[str, Any]:
         "elapsed_s": 10.0 * number,
         "clients": [_client_round(client, number) for client in present],
     }
+
+
+@pytest.fixture(scope="session")
+def buffered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run whose rounds do not wait for the slow clients."""
+    tiny = load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
+    scenario = tiny.model_copy(update={"method": "fedbuff", "rounds": 6})
+    return run(scenario, tmp_path_factory.mktemp("buffered") / "run")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,10 @@ from pages import Page
 
 from airtune.errors import InputError
 from airtune.results.events import append_events
+from airtune.results.formats import time_scale
+from airtune.results.history import History
 from airtune.results.report import write_report
+from airtune.results.trainings import PHASES
 
 SECTIONS = ["loss", "timeline", "pruning", "bandwidth", "time", "bytes", "round-time", "clients", "scenario"]
 
@@ -81,6 +84,28 @@ def test_the_loss_chart_has_both_clocks(page):
     assert equal["x"] == [0, 20, 40, 60, 80]
     assert run["y"] == equal["y"] == [1.6, 0.8, 0.53333, 0.4, 0.32]
     assert run["line"]["dash"] != equal["line"]["dash"]
+
+
+def test_rounds_that_do_not_wait_are_not_set_against_rounds_that_do(buffered):
+    page = Page(write_report(buffered).read_text(encoding="utf-8"))
+    assert "Simulated time" in page.text
+    assert "Speed-up" not in page.text
+    assert "equal bandwidth" not in page.text.lower()
+    assert [line["name"] for line in page.figures["loss"]["data"]] == ["this run"]
+
+
+def test_a_client_on_its_way_is_not_left_out_and_its_bar_is_as_long_as_the_round(buffered):
+    page, history = Page(write_report(buffered).read_text(encoding="utf-8")), History.read(buffered)
+    scale, _ = time_scale(history.summary["simulated_s"])
+    assert [trace["name"] for trace in page.figures["time"]["data"]] == list(PHASES)
+    run = [trace["x"] for trace in page.figures["time"]["data"]]
+    whole = history.rounds[-1]["clock_s"] / scale
+    assert [sum(times) for times in zip(*run, strict=True)] == pytest.approx([whole] * 4, rel=1e-3)
+    scale, _ = time_scale(max(max(event["round_s"], event["planned_s"]) for event in history.rounds))
+    (choice,) = page.figures["timeline"]["choices"]
+    for frame, event in zip(choice["frames"], history.rounds, strict=True):
+        bars = [sum(times) for times in zip(*(trace["x"] for trace in frame["data"]), strict=True)]
+        assert bars == pytest.approx([event["round_s"] / scale] * 4, rel=1e-3)
 
 
 def test_a_client_left_out_is_a_gap_and_time_of_its_own(page):

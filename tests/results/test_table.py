@@ -31,6 +31,14 @@ def test_the_table_tells_the_run(make_events):
     assert "40 s" in text
 
 
+def test_rounds_that_do_not_wait_are_not_set_against_rounds_that_do(make_events):
+    start, *rest = make_events()
+    text = shown(summary_table([start | {"method": "fedbuff"}, *rest]))
+    assert "simulated time" in text
+    assert "equal bandwidth" not in text
+    assert "×" not in text
+
+
 def test_a_run_that_has_just_begun(make_events):
     text = shown(summary_table(make_events(rounds=0, ended=False)))
     assert "0 of 1" in text

@@ -10,6 +10,7 @@ from compared import write_run as write_compared
 
 from airtune import InputError
 from airtune.results.events import append_events
+from airtune.results.history import History
 from airtune.results.trace import write_trace
 
 FIELDS = {
@@ -92,6 +93,24 @@ def test_counters_tell_loss_and_bandwidth(run):
     assert loss == [(0, 1.6), (8, 0.8), (16, 1.6 / 3), (24, 0.4)]
     bandwidth = [one["args"]["value"] for one in counters if one["pid"] == names["joint: phone-0"]]
     assert bandwidth == [1.5e6, 1.5e6, 0]
+
+
+def test_trainings_that_outlast_rounds_follow_each_other_to_the_end_of_the_run(buffered):
+    events, history = read(write_trace(buffered)), History.read(buffered)
+    end = history.rounds[-1]["clock_s"]
+    rows = [row for event in history.rounds for row in event["clients"]]
+    begun = {(row["id"], row["begun_s"]) for row in rows}
+    begun |= {(flight["row"]["id"], flight["row"]["begun_s"]) for flight in history.rounds[-1]["flights"]}
+    assert any(
+        event["round"] > 1 and row["begun_s"] == 0 for event in history.rounds for row in event["clients"]
+    )
+    for client in history.clients:
+        own = slices(events, processes(events)[f"fedbuff: {client}"])
+        found = [begin for name, begin, _ in own if name == "download"]
+        assert found == pytest.approx(sorted(at for name, at in begun if name == client))
+        assert "left out" not in {name for name, _, _ in own}
+        assert sum(seconds for _, _, seconds in own) == pytest.approx(end)
+        assert max(begin + seconds for _, begin, seconds in own) == pytest.approx(end)
 
 
 def test_a_comparison_has_every_run(tmp_path):

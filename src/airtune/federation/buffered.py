@@ -72,7 +72,7 @@ def play_buffered_round(
                 before.round_number,
                 before.clock_s + row["download_s"] + row["compute_s"] + row["upload_s"],
                 before.clock_s + float(planned.plan.client_round_s[client]),
-                row,
+                row | {"begun_s": before.clock_s},
                 {name: matrix - held[name] for name, matrix in trained[client].items()},
             )
         )

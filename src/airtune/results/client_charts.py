@@ -17,8 +17,8 @@ def timeline_chart(history: History) -> Chart:
     return Chart(
         id="timeline",
         title="Each client's round",
-        caption="A round ends when its last client has uploaded; whoever is done earlier waits. The dashed "
-        "vertical line is the planned end.",
+        caption="A round ends with the last upload that it waits for; whoever is done earlier waits. The "
+        "dashed vertical line is the planned end.",
         label="Bar chart: download, compute, upload and waiting of each client in the chosen round. "
         "The table holds every round.",
         figure=figure,
@@ -41,7 +41,7 @@ def prune_chart(history: History) -> Chart | None:
         id="pruning",
         title="Pruning rate",
         caption="The share of the prunable step cost that a client gives up: 0 trains the whole model. "
-        "A gap means the client was left out of the round.",
+        "A gap means the round has no update of the client.",
         label=f"Heat map: pruning rates from {low} to {high}, {mean} on average.",
         figure=heatmap({"": history}, {"": prune})[0],
         table=_matrix("Pruning rate by round", history, prune),
@@ -58,8 +58,8 @@ def bandwidth_chart(history: History) -> Chart | None:
     return Chart(
         id="bandwidth",
         title="Uplink bandwidth",
-        caption=f"What each client's upload gets of its cell's bandwidth, in {unit}. A gap means the client "
-        "was left out of the round.",
+        caption=f"What each client's upload gets of its cell's bandwidth, in {unit}. A gap means the round "
+        "has no update of the client.",
         label=f"Heat map: uplink bandwidth from {amount(low, 'Hz')} to {amount(high, 'Hz')}.",
         figure=heatmap({"": history}, {"": bandwidth / scale})[0],
         table=_matrix(f"Uplink bandwidth ({unit}) by round", history, bandwidth / scale),

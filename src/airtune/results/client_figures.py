@@ -17,22 +17,29 @@ from airtune.results.charts import (
 )
 from airtune.results.formats import duration, number, time_scale
 from airtune.results.history import Array, History
+from airtune.results.trainings import PHASES, trainings
 
 # Patterns tell the phases apart without colour.
 PATTERNS = {"download": "/", "compute": "", "upload": "\\", "waiting": ".", "left out": "x"}
-PHASES = ("download", "compute", "upload", "waiting")
 
 
 def phases(history: History) -> dict[str, Array]:
-    """Seconds (K, R) of each phase; being left out is one."""
-    seconds = {phase: np.nan_to_num(history.per_client(f"{phase}_s")) for phase in PHASES}
-    absent = np.isnan(history.per_client("prune"))
-    return seconds | {"left out": np.where(absent, history.per_round("round_s"), 0.0)}
+    """Seconds (K, R) of each phase within each round; being left out is one."""
+    row = {client: index for index, client in enumerate(history.clients)}
+    ends, lengths = history.per_round("clock_s"), history.per_round("round_s")
+    seconds = {phase: np.zeros((len(row), len(ends))) for phase in PHASES}
+    left_out = np.tile(lengths, (len(row), 1))
+    for (client, place), training in trainings(history).items():
+        left_out[row[client], place] = 0.0
+        for phase, begin, end in training.phases():
+            inside = min(end, ends[place]) - max(begin, ends[place] - lengths[place])
+            seconds[phase][row[client], place] = max(inside, 0.0)
+    return seconds | {"left out": left_out}
 
 
 def shown_phases(histories: Iterable[History]) -> list[str]:
     """The phases of a legend: nobody reads of clients left out where none was."""
-    absent = any(np.isnan(history.per_client("prune")).any() for history in histories)
+    absent = any(phases(history)["left out"].any() for history in histories)
     return [*PHASES, "left out"] if absent else [*PHASES]
 
 

@@ -20,10 +20,11 @@ from airtune.results.charts import (
     round_axis,
     rounded,
 )
-from airtune.results.client_figures import PHASES, add_bar
+from airtune.results.client_figures import add_bar
 from airtune.results.contender import Contender, Curve, loss_curve
 from airtune.results.formats import number, si_scale, time_scale
 from airtune.results.history import Array, History
+from airtune.results.trainings import PHASES
 
 SYMBOLS = {
     "circle": "●",

@@ -11,7 +11,7 @@ from airtune.results.formats import amount, si_scale, time_scale
 from airtune.results.history import Array, History
 
 FIRST_SEED = "Shown are the runs of the first seed."
-GAP = "A gap means the client was left out of the round."
+GAP = "A gap means the round has no update of the client."
 
 
 def timeline_chart(contenders: Sequence[Contender]) -> Chart:
@@ -23,8 +23,8 @@ def timeline_chart(contenders: Sequence[Contender]) -> Chart:
     return Chart(
         id="timeline",
         title="Each client's round",
-        caption="A round ends when its last client has uploaded; whoever is done earlier waits. The dashed "
-        f"vertical line is the planned end. All methods and rounds share one axis. {FIRST_SEED}",
+        caption="A round ends with the last upload that it waits for; whoever is done earlier waits. The "
+        f"dashed vertical line is the planned end. All methods and rounds share one axis. {FIRST_SEED}",
         label="Bar chart: download, compute, upload and waiting of each client in the chosen round. "
         "The table holds the mean of all rounds; each run's own report holds every round.",
         figure=figure,

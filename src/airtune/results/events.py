@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from airtune.errors import InputError, words
+from airtune.methods import METHODS
 from airtune.misfits import first_error
 
 EVENTS_FILE = "events.jsonl"
@@ -56,7 +57,10 @@ class StartEvent(TypedDict):
 
 @_checked
 class ClientRound(TypedDict):
-    """One client's part in one round: simulated seconds, Hz, bytes, FLOPs, training loss."""
+    """One client's part in one round: simulated seconds, Hz, bytes, FLOPs, training loss.
+
+    `begun_s` is where on the simulated clock its training began, if not with the round.
+    """
 
     id: str
     prune: Share
@@ -70,6 +74,14 @@ class ClientRound(TypedDict):
     flops: Amount
     loss: Amount
     trained_layers: Annotated[int, Field(ge=0)]
+    begun_s: NotRequired[Amount]
+
+
+@_checked
+class OnItsWay(TypedDict):
+    """An update that no round has merged yet (`federation.buffered`)."""
+
+    row: ClientRound
 
 
 @_checked
@@ -93,6 +105,7 @@ class PlannedPace(TypedDict):
 class RoundEvent(TypedDict):
     """One finished round. A client that was left out of it is absent from `clients`.
 
+    So is one whose update is on its way when the round ends without waiting for it; `flights` has it.
     `round_s`, `clock_s`, `planned_s` and `fedit_s` are simulated seconds; `elapsed_s` are real seconds since
     the process started or resumed the run.
     """
@@ -112,6 +125,7 @@ class RoundEvent(TypedDict):
     gradients: NotRequired[KnownGradients]
     pace: NotRequired[PlannedPace]
     clients: list[ClientRound]
+    flights: NotRequired[list[OnItsWay]]
 
 
 @_checked
@@ -193,6 +207,12 @@ def start_event(events: Sequence[Mapping[str, Any]]) -> StartEvent:
     raise InputError(EVENTS_FILE, "", words("no start event"), "the events of a run that has started")
 
 
+def waits_for_all(start: StartEvent) -> bool:
+    """Whether a round has everybody's update, as those have that `fedit_s` counts the seconds of."""
+    method = METHODS.get(start["method"])
+    return method is None or method.buffer is None
+
+
 def round_events(events: Sequence[Mapping[str, Any]]) -> list[RoundEvent]:
     """The round events by round; of a round that was repeated after a resume, the last."""
     last = {event["round"]: event for event in events if event["event"] == "round"}
@@ -251,6 +271,7 @@ def _check_order(path: str | Path, events: list[dict[str, Any]]) -> None:
         if event["event"] == "start":
             known = {client["id"] for client in event["clients"]}
         ids = [client["id"] for client in event.get("clients", [])]
+        ids += [flight["row"]["id"] for flight in event.get("flights", [])]
         wrong = [client for client in ids if client not in known or ids.count(client) > 1]
         if wrong:
             raise InputError(

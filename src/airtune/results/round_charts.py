@@ -3,6 +3,7 @@
 import numpy as np
 
 from airtune.results.charts import LINE_HEIGHT, MARKS, Chart, Table, add_line, cells, new_figure, round_axis
+from airtune.results.events import waits_for_all
 from airtune.results.formats import duration, number, time_scale
 from airtune.results.history import Array, History
 
@@ -11,30 +12,40 @@ CONTRAST = ("contrast", "diamond-open", "dash")
 
 
 def loss_chart(history: History) -> Chart:
-    """Test loss over simulated time, and on the clock of equal bandwidth without pruning."""
+    """Test loss over simulated time.
+
+    Where every round waits for all, also on the clock of equal bandwidth without pruning.
+    """
     losses = np.concatenate([[history.start["loss"]], history.per_round("loss")])
-    clock = np.concatenate([[0.0], history.per_round("clock_s")])
-    equal = np.concatenate([[0.0], np.cumsum(history.per_round("fedit_s"))])
-    scale, unit = time_scale(max(clock[-1], equal[-1]))
+    clocks = {"Simulated time": np.concatenate([[0.0], history.per_round("clock_s")])}
+    caption = "Simulated time is what the modelled devices and links would take."
+    label = f"Line chart: test loss goes from {number(losses[0])} to {number(losses[-1])} in "
+    label += f"{duration(clocks['Simulated time'][-1])}."
+    if waits_for_all(history.start):
+        equal = np.concatenate([[0.0], np.cumsum(history.per_round("fedit_s"))])
+        clocks["Equal bandwidth, no pruning"] = equal
+        caption += (
+            " The dashed line puts the same losses on the clock that equal bandwidth without pruning would "
+            "have needed for the same rounds; a round without pruning might have taught the model more."
+        )
+        label += f" The same rounds at equal bandwidth without pruning take {duration(equal[-1])}."
+    scale, unit = time_scale(max(clock[-1] for clock in clocks.values()))
     figure = new_figure(LINE_HEIGHT, f"simulated time ({unit})", "test loss")
     hover = "%{fullData.name}: %{y:.4~r} after %{x:,.4~r} " + unit
-    add_line(figure, "this run", clock / scale, losses, RUN, hover)
-    add_line(figure, "equal bandwidth, no pruning", equal / scale, losses, CONTRAST, hover)
+    lines = (("this run", RUN), ("equal bandwidth, no pruning", CONTRAST))
+    for clock, (name, style) in zip(clocks.values(), lines, strict=False):
+        add_line(figure, name, clock / scale, losses, style, hover)
     figure.update_xaxes(rangemode="tozero")
-    rows = zip([0, *history.numbers], losses, clock / scale, equal / scale, strict=True)
+    rows = zip([0, *history.numbers], losses, *(clock / scale for clock in clocks.values()), strict=True)
     return Chart(
         id="loss",
         title="Loss over simulated time",
-        caption="Simulated time is what the modelled devices and links would take. The dashed line puts the "
-        "same losses on the clock that equal bandwidth without pruning would have needed for the same "
-        "rounds; a round without pruning might have taught the model more.",
-        label=f"Line chart: test loss goes from {number(losses[0])} to {number(losses[-1])} in "
-        f"{duration(clock[-1])}. The same rounds at equal bandwidth without pruning take "
-        f"{duration(equal[-1])}.",
+        caption=caption,
+        label=label,
         figure=figure,
         table=Table(
             "Test loss after each round",
-            ["Round", "Test loss", f"Simulated time ({unit})", f"Equal bandwidth, no pruning ({unit})"],
+            ["Round", "Test loss", *(f"{name} ({unit})" for name in clocks)],
             [[str(round_number), *cells(values)] for round_number, *values in rows],
         ),
     )

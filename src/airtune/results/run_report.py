@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from airtune.results import client_charts, round_charts
 from airtune.results.charts import Chart, Table
+from airtune.results.events import waits_for_all
 from airtune.results.formats import amount, duration, number
 from airtune.results.history import History
 from airtune.results.page import Section, folded, page, scrolled_text, table
@@ -62,15 +63,17 @@ def _summary(history: History) -> str:
 
 
 def _key_figures(history: History) -> str:
-    """The run in six figures: (term, value, remark)."""
+    """The run in at most six figures: (term, value, remark)."""
     summary = history.summary
     simulated, equal = summary["simulated_s"], summary["fedit_s"]
     ratio = f"{equal / simulated:.2f}×" if simulated > 0 else "–"
+    remark = f"over equal bandwidth without pruning: {duration(equal)} for the same rounds"
+    speed_up = [("Speed-up", ratio, remark)] if waits_for_all(history.start) else []
     loss = f"{number(summary['loss_before'])} → {number(summary['loss_after'])}"
     figures = (
         ("Test loss", loss, "before → after"),
         ("Simulated time", duration(simulated), "on the modelled devices and links"),
-        ("Speed-up", ratio, f"over equal bandwidth without pruning: {duration(equal)} for the same rounds"),
+        *speed_up,
         ("Uploaded", amount(summary["bytes_up"], "B"), "by all clients"),
         ("Downloaded", amount(summary["bytes_down"], "B"), "by all clients"),
         ("Training work", amount(summary["flops"], "FLOP"), "by all clients"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airtune.results.events import start_event, summarise
+from airtune.results.events import start_event, summarise, waits_for_all
 from airtune.results.formats import amount, duration, number
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ def summary_table(events: Sequence[Mapping[str, Any]]) -> "Table":
     table.add_row("rounds", f"{summary['rounds']} of {max(start['rounds'], summary['rounds'])}")
     table.add_row("test loss", f"{number(summary['loss_before'])} → {number(summary['loss_after'])}")
     table.add_row("simulated time", duration(summary["simulated_s"]))
-    table.add_row("equal bandwidth, no pruning, same rounds", duration(summary["fedit_s"]))
-    if summary["simulated_s"] > 0:
+    if waits_for_all(start):
+        table.add_row("equal bandwidth, no pruning, same rounds", duration(summary["fedit_s"]))
+    if waits_for_all(start) and summary["simulated_s"] > 0:
         table.add_row("speed-up", f"{summary['fedit_s'] / summary['simulated_s']:.2f}×")
     table.add_row("bytes up", amount(summary["bytes_up"], "B"))
     table.add_row("bytes down", amount(summary["bytes_down"], "B"))

@@ -12,10 +12,9 @@ from typing import Any
 
 from airtune.comparing.settings import SETTINGS
 from airtune.files import write_whole
-from airtune.results.client_figures import PHASES
 from airtune.results.comparison import Comparison
-from airtune.results.events import ClientRound, RoundEvent
 from airtune.results.history import History
+from airtune.results.trainings import Training, trainings
 
 TRACE_FILE = "trace.json"
 THREAD = 1
@@ -68,22 +67,30 @@ def _run(name: str, history: History, first: int) -> Iterator[Event]:
         planned = {"planned round (s)": event["planned_s"], "test loss": event["loss"]}
         yield _slice(first, f"round {event['round']}", begin, event["round_s"], planned)
         yield _counter(first, "test loss", event["clock_s"], event["loss"])
-        yield from _clients(clients, event, begin)
+    doing = trainings(history)
+    for client, process in clients.items():
+        yield from _client(
+            process, history, [doing.get((client, place)) for place in range(len(history.rounds))]
+        )
 
 
-def _clients(processes: dict[str, int], event: RoundEvent, begin: float) -> Iterator[Event]:
-    present = {client["id"]: client for client in event["clients"]}
-    for name, process in processes.items():
-        client = present.get(name)
-        yield _counter(process, "bandwidth (Hz)", begin, client["bandwidth_hz"] if client else 0.0)
-        if client is None:
+def _client(process: int, history: History, doing: list[Training | None]) -> Iterator[Event]:
+    """What a client was at in each of R rounds, a training of several rounds once."""
+    before = None
+    for event, training in zip(history.rounds, doing, strict=True):
+        begin = event["clock_s"] - event["round_s"]
+        if training is None:
+            yield _counter(process, "bandwidth (Hz)", begin, 0.0)
             yield _slice(process, "left out", begin, event["round_s"], {})
-        else:
-            yield from _phases(process, client, begin)
+        elif training is not before:
+            yield _counter(process, "bandwidth (Hz)", training.begin_s, training.row["bandwidth_hz"])
+            yield from _phases(process, training)
+        before = training
 
 
-def _phases(process: int, client: ClientRound, begin: float) -> Iterator[Event]:
+def _phases(process: int, training: Training) -> Iterator[Event]:
     """Download, compute, upload and waiting, one after the other."""
+    client = training.row
     details: dict[str, Event] = {
         "download": {"bytes": client["bytes_down"]},
         "compute": {
@@ -95,10 +102,8 @@ def _phases(process: int, client: ClientRound, begin: float) -> Iterator[Event]:
         "upload": {"bytes": client["bytes_up"], "bandwidth (Hz)": client["bandwidth_hz"]},
         "waiting": {},
     }
-    for phase in PHASES:
-        seconds = client[f"{phase}_s"]  # type: ignore[literal-required]
-        yield _slice(process, phase, begin, seconds, details[phase])
-        begin += seconds
+    for phase, begin, end in training.phases():
+        yield _slice(process, phase, begin, end - begin, details[phase])
 
 
 def _names(process: int, name: str, thread: str) -> Iterator[Event]:
