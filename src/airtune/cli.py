@@ -22,6 +22,11 @@ INTERRUPTED = 130  # what shells expect after Ctrl-C
 ScenarioFile = Annotated[Path, typer.Argument(help="Scenario in YAML.", show_default=False)]
 ResultsFolder = Annotated[Path, typer.Argument(help="Folder of a run or comparison.", show_default=False)]
 MethodName = Annotated[str | None, typer.Option(help="Replaces the scenario's method.", show_default=False)]
+TaskName = Annotated[str | None, typer.Option(help="Replaces the scenario's task.", show_default=False)]
+DataPlace = Annotated[
+    str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)
+]
+RoundCount = Annotated[int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)]
 
 
 @app.command()
@@ -114,15 +119,9 @@ def plan(
 def run(
     scenario: ScenarioFile,
     method: MethodName = None,
-    task: Annotated[
-        str | None, typer.Option(help="Replaces the scenario's task.", show_default=False)
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)
-    ] = None,
-    rounds: Annotated[
-        int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)
-    ] = None,
+    task: TaskName = None,
+    data: DataPlace = None,
+    rounds: RoundCount = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="runs/NAME-METHOD")
     ] = None,
@@ -159,15 +158,9 @@ def compare(
     budget: Annotated[
         float | None, typer.Option(help="Simulated seconds after which runs end.", show_default=False)
     ] = None,
-    rounds: Annotated[
-        int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Replaces the scenario's task.", show_default=False)
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)
-    ] = None,
+    rounds: RoundCount = None,
+    task: TaskName = None,
+    data: DataPlace = None,
     workers: Annotated[
         int | None, typer.Option(help="Runs at once.", min=1, show_default="as cores and memory allow")
     ] = None,
