@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
 from airtune.costs.curves import GradientError
-from airtune.costs.error import BIAS, Gradients, anchors, in_fleet
+from airtune.costs.error import BIAS, NOISE, Gradients, anchors, in_fleet
 from airtune.planning import ErrorTable, Memory, Problem, Rounds
 
 LAYERS, WIDTH = 6, 5
@@ -157,12 +158,65 @@ def test_a_part_of_the_fleet_is_off_by_what_its_mean_gradient_is(count, seed):
     square = float(mean @ mean)
     known = Gradients(np.ones(count), np.zeros(count), apart / square)
     expected = np.sum((alone @ gradients - mean) ** 2) / square
-    assert known.off(weight, chosen) == pytest.approx(BIAS * expected, rel=1e-9, abs=1e-12)
+    assert known.off(weight, alone) == pytest.approx(BIAS * expected, rel=1e-6, abs=1e-9)
 
 
 def test_fewer_clients_have_more_noise_and_all_of_them_none_more():
     known = Gradients(np.zeros(4), np.full(4, 3.0))
     weight = np.full(4, 0.25)
-    assert known.off(weight, everyone(4)) == 0
-    assert known.off(weight, np.array([True, True, False, False])) == pytest.approx((0.5 - 0.25) * 0.75)
-    assert known.off(weight, np.array([True, False, False, False])) == pytest.approx((1 - 0.25) * 0.75)
+    assert known.off(weight, weight) == 0
+    assert known.off(weight, np.array([0.5, 0.5, 0, 0])) == pytest.approx((0.5 - 0.25) * 1.5 * NOISE)
+    assert known.off(weight, np.array([1.0, 0, 0, 0])) == pytest.approx((1 - 0.25) * 1.5 * NOISE)
+
+
+@given(st.integers(2, 8), st.integers(0, 10**6))
+def test_no_other_weights_of_those_who_take_part_are_better(count, seed):
+    draw = np.random.default_rng(seed)
+    weight = draw.dirichlet(np.ones(count))
+    place = draw.normal(size=(count, 3))
+    apart = np.sum((place[:, None] - place) ** 2, axis=2)
+    known = Gradients(np.ones(count), draw.uniform(0.1, 20, count), apart)
+    chosen = np.ones(count, bool)
+    chosen[draw.choice(count, draw.integers(0, count), replace=False)] = False
+    share = known.shares(weight, chosen)
+    assert share.sum() == pytest.approx(1)
+    assert (share >= 0).all()
+    assert (share[~chosen] == 0).all()
+
+    def cost(share: np.ndarray) -> float:
+        noise = known.noise / np.sqrt(1 + known.noise)
+        change = share - weight
+        return BIAS * (-0.5 * change @ apart @ change) + NOISE * share**2 @ noise
+
+    best = minimize(
+        lambda free: cost(np.where(chosen, free, 0)),
+        np.where(chosen, 1 / chosen.sum(), 0),
+        bounds=[(0, 1)] * count,
+        constraints={"type": "eq", "fun": lambda free: free[chosen].sum() - 1},
+        method="SLSQP",
+        options={"ftol": 1e-12},
+    )
+    assert cost(share) <= best.fun + 1e-6 * (1 + abs(best.fun))
+
+
+def test_who_takes_part_stands_in_for_those_like_it():
+    """Clients 0 to 2 are alike, and so are 3 to 7; of the first only one takes part."""
+    group = np.arange(8) < 3
+    apart = np.where(group[:, None] != group, 3.0, 1e-9) * ~np.eye(8, dtype=bool)
+    known = Gradients(np.ones(8), np.full(8, 0.5), apart)
+    weight = np.full(8, 1 / 8)
+    share = known.shares(weight, np.array([True, False, False, True, True, True, False, False]))
+    assert share[0] == pytest.approx(3 / 8, abs=0.02)
+    assert share[3:6] == pytest.approx([(1 - share[0]) / 3] * 3)
+
+
+def test_clients_that_were_never_compared_are_as_far_apart_as_another_says():
+    apart = np.zeros((4, 4))
+    for pair, distance in {(0, 1): 0.1, (0, 2): 2.0, (0, 3): 0.2}.items():
+        apart[pair] = apart[pair[::-1]] = distance
+    found = Gradients(np.ones(4), np.ones(4), apart).distances
+    assert found[1, 2] == found[2, 1] == found[2, 3] == 2.0
+    assert found[1, 3] == 0.2
+    assert (np.diag(found) == 0).all()
+    lonely = Gradients(np.ones(3), np.ones(3))
+    assert (lonely.distances == 0).all()

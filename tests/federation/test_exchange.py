@@ -106,8 +106,7 @@ def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | N
         planned.assignments,
         lambda client, loss: told.append(client) if told is not None else None,
     )
-    reductions = {client: asked.reduction for client, asked in planned.assignments.items()}
-    merged = merge(setting, adapter, reductions, trained)
+    merged = merge(setting, adapter, planned.assignments, trained)
     moved = products(adapter, list(trained.values()))
     return Played(planned.plan, merged, moved, clocked(setting, planned, training))
 

@@ -11,7 +11,7 @@ from airtune.costs.round_time import build_problem
 from airtune.costs.shapes import ModelShape
 from airtune.methods import METHODS, Method, Situation
 from airtune.planning import Problem
-from airtune.planning.stragglers import stragglers
+from airtune.planning.stragglers import full_round_s, stragglers
 from airtune.pruning.measured import measured_path
 from airtune.pruning.path import Reduction
 from airtune.radio.channel import draw_channels
@@ -86,7 +86,7 @@ def test_joint_select_leaves_out_whom_others_stand_in_for(problem):
     everybody = method.plan(Situation.of(problem))
     same = method.plan(alike(problem, np.where(np.eye(4), 0, 1e-6)))
     assert everybody.participates.all()
-    assert same.participates.sum() == 1
+    assert same.participates.sum() == 2  # one alone would tell nothing of its noise
     assert not (same.participates & slow).any()
     assert same.total_s < everybody.total_s
     groups = slow[:, None] != slow
@@ -99,12 +99,30 @@ def test_joint_select_leaves_out_whom_others_stand_in_for(problem):
 
 
 def test_joint_select_leaves_nobody_out_who_has_not_been_compared(problem):
-    """But in the first round, in which all learn the same."""
-    apart = np.where(np.eye(4), 0, 1e-6)
-    apart[0, 1] = apart[1, 0] = 0
-    situation = alike(problem, apart)
-    assert METHODS["joint-select"].plan(situation).participates.all()
-    assert not METHODS["joint-select"].plan(replace(situation, number=1)).participates.all()
+    """But in the first round, in which all learn the same; in the second, half of them are compared."""
+    method = METHODS["joint-select"]
+    nothing = alike(problem, np.zeros((4, 4)))
+    assert not method.plan(replace(nothing, number=1)).participates.all()
+    second = method.plan(replace(nothing, number=2))
+    assert second.participates.sum() == 3
+    assert second.weight == pytest.approx(np.where(second.participates, 1 / 3, 0))
+    assert method.plan(nothing).participates.all()
+    fast = int(np.argmin(full_round_s(problem)))
+    apart = np.zeros((4, 4))
+    known = np.flatnonzero(second.participates & (np.arange(4) != fast))
+    apart[fast, known] = apart[known, fast] = 1e-6
+    third = method.plan(alike(problem, apart))
+    assert third.participates[~second.participates].all()
+    assert third.participates[fast]
+
+
+def test_joint_select_merges_with_the_weights_of_those_who_are_stood_in_for(problem):
+    slow = stragglers(problem)
+    groups = np.where(slow[:, None] != slow, 8.0, 1e-6) * ~np.eye(4, dtype=bool)
+    plan = METHODS["joint-select"].plan(alike(problem, groups))
+    assert plan.weight.sum() == pytest.approx(1)
+    assert plan.weight[slow].sum() == pytest.approx(0.5, abs=0.02)
+    assert (plan.weight[~plan.participates] == 0).all()
 
 
 def test_merging_full_clients_is_the_weighted_mean():

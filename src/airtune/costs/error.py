@@ -20,18 +20,22 @@ alike the clients are. A path that leaves nothing out and gets nothing wrong nee
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import nnls
 
 from airtune.costs.curves import GradientError, convex_envelope
 from airtune.planning import ErrorTable, Problem
 from airtune.planning.stragglers import full_round_s
 
+_HEAVY = 1e4
 # A round's steps all lean to the same side, and away from it others unlearn what they knew.
 BIAS = 6.0
+NOISE = 0.6  # fitted to rounds with parts of a fleet (docs/selection.md)
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -58,7 +62,7 @@ class Gradients:
 
     def to_fields(self) -> dict[str, Any]:
         """As plain numbers and lists, as events keep them."""
-        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+        return {each.name: np.asarray(getattr(self, each.name)).tolist() for each in fields(self)}
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "Gradients":
@@ -66,20 +70,59 @@ class Gradients:
         unlike, noise, apart = (np.array(fields[name], float) for name in ("unlike", "noise", "apart"))
         return cls(unlike, noise, apart)
 
-    def off(self, weight: Array, participates: Mask) -> float:
-        """The error of a round in which the participants (K,) alone train, beside their own errors.
+    @cached_property
+    def distances(self) -> Array:
+        """(K, K) `apart`; of two that were never compared, what the client says to whom both are closest.
 
-        Let a be their weights, which sum to 1, and b = a − w the change of weights. Then the mean gradient is
-        off by Σ b g, and as b sums to 0, ‖Σ b g‖² = −½ Σ_jk b_j b_k ‖g_j − g_k‖². It counts `BIAS` times. The
-        mean over fewer has more noise: of a step of Adam, which has length one, the noise has the share
-        ν/(1 + ν), so that it grows by Σ (a² − w²)·ν/(1 + ν).
+        Clients are taken to come in groups: through another one r, j and k are max(apart_jr, apart_rk) apart.
+        0 where there is no such client.
         """
-        alone = np.where(participates, weight, 0.0)
-        alone = alone / alone.sum()
-        change = alone - weight
-        bias = max(float(-0.5 * change @ self.apart @ change), 0.0)
-        noise = float(np.sum((alone**2 - weight**2) * self.noise / (1 + self.noise)))
-        return BIAS * bias + max(noise, 0.0)
+        seen = np.where(self.apart > 0, self.apart, np.inf)
+        np.fill_diagonal(seen, 0.0)
+        through = np.full_like(seen, np.inf)
+        for row in seen:
+            np.minimum(through, np.maximum(row[:, None], row), out=through)
+        return np.where(np.isfinite(seen), seen, np.where(np.isfinite(through), through, 0.0))
+
+    def shares(self, weight: Array, participates: Mask) -> Array:
+        """(K,) aggregation weights a of the participants with which the round's error (`off`) is least.
+
+        Who takes part stands in for those who are like it and do not. With R the root of the quadratic form,
+        the least of ‖R a − R⁻ᵀ·linear‖² over a ≥ 0; a row of weight `_HEAVY` holds Σ a at 1.
+        """
+        own = np.flatnonzero(participates)
+        bias, noise = BIAS * self._bias(weight), NOISE * self._noise
+        root = np.linalg.cholesky(bias[np.ix_(own, own)] + np.diag(noise[own])).T
+        heavy = _HEAVY * np.abs(root).max()
+        toward = np.linalg.solve(root.T, bias[own] @ weight)
+        found, _ = nnls(np.vstack([root, np.full(len(own), heavy)]), np.append(toward, heavy))
+        share = np.zeros(len(weight))
+        share[own] = found / found.sum()
+        return share
+
+    def off(self, weight: Array, share: Array) -> float:
+        """The error of a round whose updates count by `share` (K,) instead of `weight`, beside their own.
+
+        Both sum to 1. With b = a − w the mean gradient is off by Σ b g. As b sums to 0, ‖Σ b g‖² is
+        −½ Σ_jk b_j b_k ‖g_j − g_k‖²; it counts `BIAS` times. The mean over fewer has more noise, which costs
+        by its square, ν/(1 + ν) of a step of Adam with length one, where the signal brings 1/√(1 + ν): so
+        `NOISE`·Σ (a² − w²)·ν/√(1 + ν).
+        """
+        change = share - weight
+        noise = float((share**2 - weight**2) @ self._noise)
+        return BIAS * max(float(change @ self._bias(weight) @ change), 0.0) + NOISE * max(noise, 0.0)
+
+    @property
+    def _noise(self) -> Array:
+        """(K,) what a step's noise costs beside what its signal brings."""
+        return np.asarray(self.noise / np.sqrt(1 + self.noise))
+
+    def _bias(self, weight: Array) -> Array:
+        """(K, K) ⟨g_j − G, g_k − G⟩ over ‖G‖², without what noise has put below 0."""
+        to_mean = self.distances @ weight
+        centred = -0.5 * (self.distances - to_mean[:, None] - to_mean + weight @ to_mean)
+        size, axes = np.linalg.eigh(centred)
+        return np.asarray((axes * np.maximum(size, 0.0)) @ axes.T)
 
 
 def anchors(problem: Problem, participates: Mask, least_weight: float) -> Mask:

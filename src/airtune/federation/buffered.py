@@ -111,8 +111,7 @@ def _merged(setting: Setting, before: Checkpoint, planned: PlannedRound, there: 
         held = _held(setting, before, planned.assignments[flight.client])
         counts = np.float32(setting.method.buffer.weight(before.round_number - flight.version))
         moved[flight.client] = {name: held[name] + counts * one for name, one in flight.change.items()}
-    reductions = {client: asked.reduction for client, asked in planned.assignments.items()}
-    return merge(setting, before.adapter, reductions, moved)
+    return merge(setting, before.adapter, planned.assignments, moved)
 
 
 def _held(setting: Setting, before: Checkpoint, asked: Assignment) -> Adapter:

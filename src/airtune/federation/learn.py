@@ -32,7 +32,6 @@ from airtune.federation.setting import Setting
 from airtune.learning.local_data import client_examples
 from airtune.payload.update import decode_update
 from airtune.pruning.adapters import Adapter, check_update, initial_adapter, slice_adapter, slice_sent
-from airtune.pruning.path import Reduction
 
 Listener = Callable[[str, float], None]
 
@@ -84,19 +83,24 @@ def train_clients(
 
 
 def merge(
-    setting: Setting, adapter: Adapter, reductions: Mapping[int, Reduction], trained: Mapping[int, Adapter]
+    setting: Setting,
+    adapter: Adapter,
+    assignments: Mapping[int, Assignment],
+    trained: Mapping[int, Adapter],
 ) -> Adapter:
     """The next adapter, from what clients have trained of it.
 
     Args:
-        reductions: at least those of the clients in `trained`, which is in their order.
+        assignments: at least those of the clients in `trained`, which is in their order.
 
     Raises:
         AirtuneError: an update cannot be merged.
     """
-    members, full = setting.scenario.members(), setting.measured.path.full
-    holders = [(members[client].weight, reductions[client], update) for client, update in trained.items()]
-    return setting.method.aggregate(adapter, full, holders)
+    holders = [
+        (assignments[client].weight, assignments[client].reduction, update)
+        for client, update in trained.items()
+    ]
+    return setting.method.aggregate(adapter, setting.measured.path.full, holders)
 
 
 class Learner:
@@ -132,8 +136,7 @@ class Learner:
 
         def train() -> LearntRound:
             trained, training = self.train(before, assignments, told)
-            reductions = {client: asked.reduction for client, asked in assignments.items()}
-            merged = merge(self._setting, before.adapter, reductions, trained)
+            merged = merge(self._setting, before.adapter, assignments, trained)
             moved = products(before.adapter, list(trained.values()))
             states = self.client_states()
             return LearntRound(key, merged, states, training, moved, *self.losses(merged))

@@ -30,7 +30,7 @@ from airtune.pruning.adapters import Adapter
 from airtune.pruning.measured import file_states
 from airtune.scenario import Scenario
 
-FORMAT = 2  # counts up whenever training, merging or judging changes
+FORMAT = 3  # counts up whenever training, merging or judging changes
 PRODUCTS = "products"
 STATE, FACTS, METRIC, LOCK = ".state.safetensors", ".facts.safetensors", ".metric.json", ".lock"
 # What of a scenario shapes plans and clocks alone: learning sees no more of it than what clients are told.
@@ -92,7 +92,7 @@ def next_key(key: str, method: Method, assignments: Mapping[int, Assignment]) ->
     for client, asked in sorted(assignments.items()):
         content = asked.to_content()
         task = json.dumps(dict(content.config_records["task"]), sort_keys=True)
-        digest.update(f"{client} {task}".encode())
+        digest.update(f"{client} {asked.weight!r} {task}".encode())
         for record in ("reduction", "mean"):
             for name, array in sorted(content.array_records[record].items()):
                 digest.update(f"{record} {name} {len(array.data)} ".encode() + array.data)

@@ -22,7 +22,8 @@ from airtune.pruning.path import MeanInputs, Reduction
 class Assignment:
     """What a client is asked to do in a round: train the sub-model `reduction` from `adapter` for `steps`.
 
-    `proximal` is the weight that holds it near `adapter`, 0 for none.
+    `proximal` is the weight that holds it near `adapter`, 0 for none. `weight`, with which its update is
+    merged, is the server's affair and not sent.
     """
 
     round_number: int
@@ -30,6 +31,7 @@ class Assignment:
     reduction: Reduction
     proximal: float
     adapter: Adapter
+    weight: float = 1.0
 
     def to_content(self) -> RecordDict:
         """As a RecordDict; the masks travel as bits."""

@@ -79,6 +79,9 @@ def plan_round(setting: Setting, known: Gradients, pace: Pace, number: int) -> P
     else:
         step_flops = np.array([one.step_flops(measured.path.full, measured.work) for one in own])
     steps = steps_within(setting.scenario, step_flops, plan)
+    weight = plan.weight
+    if weight is None:
+        weight = np.array([member.weight for member in setting.scenario.members()])
     assignments = {
         client: Assignment(
             number,
@@ -86,6 +89,7 @@ def plan_round(setting: Setting, known: Gradients, pace: Pace, number: int) -> P
             measured.path.reduction(float(plan.prune[client])) if own is None else own[client],
             setting.method.proximal,
             {},
+            float(weight[client]),
         )
         for client in np.flatnonzero(plan.participates).tolist()
     }

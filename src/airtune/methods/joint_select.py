@@ -1,14 +1,16 @@
 """`joint-select`: who takes part in a round, pruning rates and bandwidth, chosen together.
 
 Where P alone takes part, a round counts for less, by how unlike the fleet's their gradients are and by
-their noise, as the rounds before tell (`costs.error.Gradients.off`). But the round is shorter, and what is
-left of the band and of the downlink serves fewer. Of all subsets those are tried that leaving out one client
-after the other leads to, always the one without whom N·T is least; the gap that is certified is that of the
-plan for those chosen. Channels change, so they are not always the same.
+their noise, as the rounds before tell (`costs.error.Gradients.off`). Who takes part stands in for those like
+it: its update counts for theirs too (as in DivFL, Balakrishnan et al., ICLR 2022, with weights that make the
+error least). And the round is shorter, and what is left of the band and of the downlink serves fewer. Of all
+subsets those are tried that leaving out one client after the other leads to, always the one without whom N·T
+is least; the gap that is certified is that of the plan for those chosen. Channels change, so they are not
+always the same.
 
-In the first round all learn the same, the form of an answer, whatever data they hold: few will do. From then
-on everybody takes part until all have been compared with all, for which the second round is enough where
-there are three clients or more: nobody is left out for what is not known.
+In the first round all learn the same, the form of an answer, whatever data they hold: few will do. Nobody is
+left out for what is not known: in the second round the fastest client and every second of the others take
+part and are compared, in the third it and the rest.
 """
 
 from dataclasses import replace
@@ -16,24 +18,26 @@ from dataclasses import replace
 import numpy as np
 
 from airtune import planning
-from airtune.costs.error import Gradients
 from airtune.errors import InfeasibleError
 from airtune.methods.method import Mask, Method, Situation, planned_by
-from airtune.planning import Plan
+from airtune.planning import Plan, Problem
 from airtune.planning.stragglers import full_round_s
 
 TRIED = 8  # at a time: those whose round would take longest
+FEWEST = 2  # a client that trains alone tells nothing about noise
 
 
 def rule(situation: Situation) -> Plan:
     """The plan of the best subset found."""
-    if situation.known is None or (
-        situation.number > 1 and not _compared(situation.known, situation.allowed)
-    ):
+    if situation.known is None:
         return planned_by("joint")(situation)
+    if situation.number > 1:
+        unknown = _never_compared(situation)
+        if unknown.any():
+            return _compare(situation, unknown)
     chosen = best = situation.allowed
     least = _total(situation, chosen)
-    while chosen.sum() > 1:
+    while chosen.sum() > (FEWEST if situation.number > 1 else 1):
         smaller = [_without(chosen, k) for k in _slowest(situation, chosen)]
         totals = [_total(situation, some) for some in smaller]
         chosen = smaller[int(np.argmin(totals))]
@@ -42,22 +46,41 @@ def rule(situation: Situation) -> Plan:
     return _plan(situation, best, "joint")
 
 
-def _compared(known: Gradients, allowed: Mask) -> bool:
-    """Whether the distances between all of those allowed are known."""
-    apart = known.apart[np.ix_(allowed, allowed)]
-    return bool((apart + np.eye(len(apart)) > 0).all())
+def _never_compared(situation: Situation) -> Mask:
+    """(K,) whose distance to the fastest client is not known."""
+    assert situation.known is not None
+    unknown = situation.allowed & (situation.known.distances[_fastest(situation)] == 0)
+    unknown[_fastest(situation)] = False
+    return np.asarray(unknown)
+
+
+def _compare(situation: Situation, unknown: Mask) -> Plan:
+    """A round of the fastest client and of some that it was never compared with; of three at least."""
+    order = [k for k in _by_time(situation, situation.allowed) if k != _fastest(situation)]
+    some = [k for k in order if unknown[k]]
+    some = some[1::2] if situation.number == 2 else some
+    some += [k for k in reversed(order) if k not in some][: max(0, 2 - len(some))]
+    chosen = np.isin(np.arange(len(unknown)), [*some, _fastest(situation)])
+    problem = situation.problem(chosen)
+    share = np.where(chosen, problem.weight, 0.0) / problem.weight[chosen].sum()
+    return _planned(situation, replace(problem, weight=share), "joint", chosen)
 
 
 def _plan(situation: Situation, chosen: Mask, solver: str) -> Plan:
     """The solver's plan for those chosen, in whose N the absent count by what the fleet's gradient loses."""
     problem = situation.problem(chosen)
     assert situation.known is not None
-    off = situation.known.off(problem.weight, chosen)
+    share = situation.known.shares(problem.weight, chosen)
+    off = situation.known.off(problem.weight, share)
     if problem.rounds.penalty * off >= 1:
         raise InfeasibleError(problem.ids[int(np.argmin(chosen))], "nobody stands in for it")
-    share = np.where(chosen, problem.weight, 0.0)
-    problem = replace(problem, weight=share / share.sum(), rounds=problem.rounds.given(off))
-    return planning.plan(problem, solver, situation.gap, chosen)
+    problem = replace(problem, weight=share, rounds=problem.rounds.given(off))
+    return _planned(situation, problem, solver, chosen)
+
+
+def _planned(situation: Situation, problem: Problem, solver: str, chosen: Mask) -> Plan:
+    """The solver's plan, with the weights that it was made for."""
+    return replace(planning.plan(problem, solver, situation.gap, chosen), weight=problem.weight)
 
 
 def _total(situation: Situation, chosen: Mask) -> float:
@@ -73,9 +96,17 @@ def _without(chosen: Mask, client: int) -> Mask:
 
 
 def _slowest(situation: Situation, chosen: Mask) -> list[int]:
-    """Those of the chosen whose round is longest if all are full on equal bandwidth."""
-    time = np.where(chosen, full_round_s(situation.problem(chosen)), -np.inf)
-    return [int(k) for k in np.argsort(-time, kind="stable")[: min(TRIED, int(chosen.sum()))]]
+    return _by_time(situation, chosen)[:TRIED]
+
+
+def _fastest(situation: Situation) -> int:
+    return _by_time(situation, situation.allowed)[-1]
+
+
+def _by_time(situation: Situation, chosen: Mask) -> list[int]:
+    """Those chosen, the one first whose round is longest if all are full on equal bandwidth."""
+    time = full_round_s(situation.problem(chosen))
+    return [int(k) for k in np.argsort(-time, kind="stable") if chosen[k]]
 
 
 METHOD = Method("joint-select", rule)

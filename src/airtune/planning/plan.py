@@ -34,6 +34,7 @@ class Plan:
         solve_s: seconds the solver took on this machine.
         round_lower_bound_s: no plan within the error budget has a shorter round; None without a budget.
         binds: (K,) what binds each client, as `explain` says it; None if nobody asked.
+        weight: (K,) aggregation weights that it was made for, which sum to 1; None for the problem's own.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Plan:
     solve_s: float = 0.0
     round_lower_bound_s: float | None = None
     binds: tuple[tuple[str, ...], ...] | None = None
+    weight: Array | None = None
 
     def bounded(self, lower_bound_s: float) -> "Plan":
         """The plan with a lower bound on N·T over all plans beside it."""
@@ -74,6 +76,9 @@ class Plan:
         if self.binds is not None:
             for client, names in zip(clients, self.binds, strict=True):
                 client["binds"] = list(names)
+        if self.weight is not None:
+            for client, weight in zip(clients, self.weight, strict=True):
+                client["weight"] = float(weight)
         whole = {
             "schema": "airtune-plan/1",
             "method": self.method,
@@ -118,6 +123,9 @@ class Plan:
             binds=None
             if any(client.binds is None for client in read.clients)
             else tuple(tuple(client.binds or ()) for client in read.clients),
+            weight=None
+            if any(client.weight is None for client in read.clients)
+            else np.array([client.weight for client in read.clients]),
         )
 
 

@@ -224,6 +224,7 @@ class PlannedClient(_Part):
     uplink_s: NonNegative
     round_s: NonNegative
     binds: list[Identifier] | None = None
+    weight: Share | None = None
 
 
 class PlanFile(_Part):
