@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from airtune.planning import ErrorPower, Plan, Problem, evaluate, plan
-from airtune.planning.problem import Tables
+from airtune.planning.tables import Tables
 
 OPTIONS = {
     "print_time": False,

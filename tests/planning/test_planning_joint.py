@@ -10,9 +10,9 @@ from airtune.errors import InfeasibleError
 from airtune.planning import ErrorPower, ErrorTable, Falling, Memory, Plan, Problem, evaluate, plan
 from airtune.planning.deadline import Solved, dual, solve
 from airtune.planning.fleet import Fleet
-from airtune.planning.problem import Tables
 from airtune.planning.response import Market, answer, state
 from airtune.planning.support import fullest
+from airtune.planning.tables import Tables
 from airtune.radio import rate
 
 SEEDS = range(4)

@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from airtune.errors import ArgumentError, InfeasibleError, words
 from airtune.planning import bandwidth_only, fedit, jcpba, joint, online, pruning_only, uniform
+from airtune.planning.budgets import Energy, Memory
 from airtune.planning.error_budget import shortest_round
 from airtune.planning.online import Pace
 from airtune.planning.part import solve_part
 from airtune.planning.plan import Plan, evaluate
-from airtune.planning.problem import Energy, Falling, Memory, Problem
+from airtune.planning.problem import Problem
 from airtune.planning.rounds import ErrorCurve, ErrorPower, ErrorTable, Rounds
+from airtune.planning.tables import Falling
 
 __all__ = [
     "SOLVERS",

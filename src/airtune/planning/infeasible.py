@@ -10,6 +10,7 @@ from airtune.errors import InfeasibleError
 from airtune.radio.rate import rate
 
 if TYPE_CHECKING:
+    from airtune.planning.budgets import Need
     from airtune.planning.problem import Problem
 
 Array = npt.NDArray[np.float64]
@@ -63,6 +64,17 @@ def missed_too_much(problem: "Problem", participates: npt.NDArray[np.bool_], lea
     return InfeasibleError(
         problem.ids[k], f"without it no number of rounds reaches the target; {change} would do"
     )
+
+
+def too_little(problem: "Problem", need: "Need") -> InfeasibleError:
+    """Training needs more of a budget than there is, even at `prune_max`. Names who needs most of its own."""
+    least, lacking = need.at(problem.prune_max), need.exceeds(problem.prune_max)
+    k, others = int(np.argmax(least / need.budget)), int(lacking.sum()) - 1
+    said = (
+        f"needs {least[k]:.6g} {need.unit} at its largest pruning rate {problem.prune_max[k]:.3g}, "
+        f"has {need.budget[k]:.6g}"
+    )
+    return InfeasibleError(problem.ids[k], said + (f"; {others} more lack {need.name}" if others else ""))
 
 
 def too_much_bandwidth(problem: "Problem", least: Array) -> InfeasibleError:

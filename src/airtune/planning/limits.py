@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from airtune.planning.problem import Falling, Problem
+    from airtune.planning.problem import Problem
+    from airtune.planning.tables import Falling
 
 Array = npt.NDArray[np.float64]
 

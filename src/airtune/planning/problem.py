@@ -1,69 +1,27 @@
-"""The planner's numbers: clients, cells, and how error turns into rounds. Read from and written to JSON."""
+"""The planner's numbers: clients, cells, and how error turns into rounds."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from airtune.errors import InfeasibleError, InputError, words
-from airtune.planning.infeasible import missed_too_much
+from airtune.errors import InputError, words
+from airtune.planning.budgets import Energy, Memory, Need, some_budgets
+from airtune.planning.infeasible import missed_too_much, too_little
 from airtune.planning.limits import Limits
-from airtune.planning.rounds import ErrorCurve, ErrorPower, ErrorTable, Rounds
-
-if TYPE_CHECKING:
-    from airtune.planning.reading import ErrorPart
+from airtune.planning.rounds import ErrorCurve, Rounds
+from airtune.planning.tables import Tables, with_tables
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+_Item = TypeVar("_Item")
 
-
-@dataclass(frozen=True)
-class Memory:
-    """Training needs fixed + prunable·(1 - ρ) bytes and may need at most the budget; each (K,).
-
-    A client without a limit has an infinite budget.
-    """
-
-    budget_bytes: Array
-    fixed_bytes: Array
-    prunable_bytes: Array
-
-
-@dataclass(frozen=True)
-class Energy:
-    """transmit_w·uplink_s + fixed_j + compute_j·(1 - ρ) may be at most budget_j; each (K,).
-
-    A client without a limit has an infinite budget.
-    """
-
-    budget_j: Array
-    fixed_j: Array
-    compute_j: Array
-    transmit_w: Array
-
-
-@dataclass(frozen=True)
-class Falling:
-    """Bits or seconds over ρ, linear between points: `prune` and `value` (points,), convex, never increasing,
-    from ρ = 0 to `prune_max` at least."""
-
-    prune: Array
-    value: Array
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "prune", np.asarray(self.prune, float))
-        object.__setattr__(self, "value", np.asarray(self.value, float))
-
-    def __call__(self, prune: Array | float) -> Array:
-        return np.asarray(np.interp(prune, self.prune, self.value))
-
-
-Tables = tuple[Falling | None, ...]
+# Arrays over clients: what a round takes of each, and with it all that plans are made of.
+COSTS = ("fixed_s", "compute_s", "fixed_bits", "payload_bits")
+PER_CLIENT = ("weight", "snr_hz", *COSTS, "prune_min", "prune_max", "drop_error", "bandwidth_min_hz")
 
 
 @dataclass(frozen=True)
@@ -113,7 +71,7 @@ class Problem:
     compute: Tables | None = None
 
     def __post_init__(self) -> None:
-        for name in (*_PER_CLIENT, "bandwidth_hz"):
+        for name in (*PER_CLIENT, "bandwidth_hz"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
         object.__setattr__(self, "cell", np.asarray(self.cell, np.intp))
         for name in ("drop_error", "bandwidth_min_hz"):
@@ -138,87 +96,23 @@ class Problem:
     def from_json(cls, text: str, file: str = "problem") -> "Problem":
         """`load` for text at hand; `file` names it in errors."""
         # Imported where it is used: pydantic takes longer than everything else in planning.
-        from airtune.planning.reading import ProblemFile, read_json
+        from airtune.planning.problem_file import read_problem
 
-        read = read_json(ProblemFile, text, file)
-        clients = read.clients
-        cell_index = {cell.id: index for index, cell in enumerate(read.cells)}
-        rounds = Rounds(read.rounds.base, read.rounds.penalty, _curve(read.rounds.error))
-        errors = tuple(None if client.error is None else _curve(client.error) for client in clients)
-        tables = [
-            tuple(
-                None if part is None else Falling(np.array(part.prune), np.array(getattr(part, values)))
-                for part in parts
-            )
-            for parts, values in (
-                ([client.payload for client in clients], "bits"),
-                ([client.compute for client in clients], "s"),
-            )
-        ]
-        payload, compute = (some if any(some) else None for some in tables)
-        return cls(
-            ids=tuple(client.id for client in clients),
-            cell_ids=tuple(cell.id for cell in read.cells),
-            cell=np.array([cell_index[client.cell] for client in clients]),
-            bandwidth_hz=np.array([cell.bandwidth_hz for cell in read.cells]),
-            rounds=rounds,
-            errors=errors if any(curve is not None for curve in errors) else None,
-            memory=_budget(Memory, [client.memory for client in clients]),
-            rate=read.rate,
-            energy=_budget(Energy, [client.energy for client in clients]),
-            payload=payload,
-            compute=compute,
-            **{name: np.array([getattr(client, name) or 0.0 for client in clients]) for name in _PER_CLIENT},
-        )
+        return read_problem(text, file)
 
     def to_json(self) -> str:
         """The problem file (`airtune-problem/1`)."""
-        whole = {
-            "schema": "airtune-problem/1",
-            "cells": [
-                {"id": identifier, "bandwidth_hz": float(bandwidth)}
-                for identifier, bandwidth in zip(self.cell_ids, self.bandwidth_hz, strict=True)
-            ],
-            "clients": [self._client_fields(k) for k in range(len(self.ids))],
-            "rounds": {
-                "base": self.rounds.base,
-                "penalty": self.rounds.penalty,
-                "error": _curve_fields(self.rounds.error),
-            },
-            "rate": self.rate,
-        }
-        return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        from airtune.planning.problem_file import written
 
-    def _client_fields(self, k: int) -> dict[str, Any]:
-        found: dict[str, Any] = {"id": self.ids[k], "cell": self.cell_ids[self.cell[k]]}
-        found |= {name: float(getattr(self, name)[k]) for name in _PER_CLIENT}
-        if found["bandwidth_min_hz"] == 0:
-            del found["bandwidth_min_hz"]
-        own = None if self.errors is None else self.errors[k]
-        if own is not None:
-            found["error"] = _curve_fields(own)
-        for name, limit in (("memory", self.memory), ("energy", self.energy)):
-            if limit is not None:
-                numbers = {part.name: float(getattr(limit, part.name)[k]) for part in fields(limit)}
-                if all(map(np.isfinite, numbers.values())):
-                    found[name] = numbers
-        for name, values, instead in (
-            ("payload", "bits", ("fixed_bits", "payload_bits")),
-            ("compute", "s", ("compute_s",)),
-        ):
-            table = (getattr(self, name) or [None] * len(self.ids))[k]
-            if table is not None:
-                found = {key: value for key, value in found.items() if key not in instead}
-                found[name] = {"prune": table.prune.tolist(), values: table.value.tolist()}
-        return found
+        return written(self)
 
     def bits_at(self, prune: Array) -> Array:
         """(..., K) bits of every client's upload at its own ρ (..., K)."""
-        return _with_tables(self.fixed_bits + self.payload_bits * (1.0 - prune), self.payload, prune)
+        return with_tables(self.fixed_bits + self.payload_bits * (1.0 - prune), self.payload, prune)
 
     def busy_at(self, prune: Array) -> Array:
         """(..., K) seconds of a round besides the upload at ρ (..., K)."""
-        return self.fixed_s + _with_tables(self.compute_s * (1.0 - prune), self.compute, prune)
+        return self.fixed_s + with_tables(self.compute_s * (1.0 - prune), self.compute, prune)
 
     def joules_at(self, prune: Array, uplink_s: Array) -> Array:
         """(..., K) what clients spend at ρ and with uploads of so many seconds; 0 without budgets."""
@@ -251,42 +145,23 @@ class Problem:
             error[clients] = curve(prune[clients])
         return error
 
+    @property
+    def needs(self) -> list[Need]:
+        """What clients with budgets need for training."""
+        return [limit.need for limit in (self.memory, self.energy) if limit is not None]
+
     def prune_floor(self) -> Array:
         """(K,) the least ρ that `prune_min`, memory and the energy of computing allow.
 
         Raises:
             InfeasibleError: a client has too little memory or energy even at `prune_max`.
         """
-        floor, limit = self.prune_min, self.memory
-        if limit is not None:
-            own = limit.fixed_bytes, limit.prunable_bytes
-            floor = self._floor_by(limit.budget_bytes, *own, floor, "bytes", "memory")
-        if self.energy is not None:
-            own = self.energy.fixed_j, self.energy.compute_j
-            floor = self._floor_by(self.energy.budget_j, *own, floor, "J", "energy")
+        floor = self.prune_min
+        for need in self.needs:
+            if need.exceeds(self.prune_max).any():
+                raise too_little(self, need)
+            floor = np.minimum(need.floor(floor), self.prune_max)
         return floor
-
-    def _floor_by(
-        self, budget: Array, fixed: Array, prunable: Array, floor: Array, unit: str, name: str
-    ) -> Array:
-        """`floor` (K,), or the least ρ with fixed + prunable·(1 - ρ) ≤ budget where that is larger."""
-        spare = budget - fixed
-        fits = np.ones(len(self.ids))
-        np.divide(spare, prunable, out=fits, where=prunable > np.maximum(spare, 0.0))
-        floor = np.maximum(floor, 1.0 - np.maximum(fits, 0.0))
-        # Rounded up where it was rounded down: a ten-quadrillionth of much may be more than there is.
-        floor = np.where(prunable * (1.0 - floor) > spare, floor + np.spacing(1.0), floor)
-        need = fixed + prunable * (1.0 - self.prune_max)
-        lacking = need > budget * (1 + 1e-12)
-        if lacking.any():
-            k = int(np.argmax(need / budget))
-            others = int(lacking.sum()) - 1
-            raise InfeasibleError(
-                self.ids[k],
-                f"needs {need[k]:.6g} {unit} at its largest pruning rate {self.prune_max[k]:.3g}, "
-                f"has {budget[k]:.6g}" + (f"; {others} more lack {name}" if others else ""),
-            )
-        return np.minimum(floor, self.prune_max)
 
     def restrict(self, participates: Mask) -> "Problem":
         """The problem of the participants alone; the others' `drop_error` is part of its `rounds`.
@@ -304,11 +179,11 @@ class Problem:
             ids=_some(self.ids, present) or (),
             cell=self.cell[present],
             errors=_some(self.errors, present),
-            memory=_some_of(self.memory, present),
-            energy=_some_of(self.energy, present),
+            memory=some_budgets(self.memory, present),
+            energy=some_budgets(self.energy, present),
             payload=_some(self.payload, present),
             compute=_some(self.compute, present),
-            **{name: getattr(self, name)[present] for name in _PER_CLIENT},
+            **{name: getattr(self, name)[present] for name in PER_CLIENT},
         )
         left_out = float((self.weight * self.drop_error)[~participates].sum())
         least = float(part.weight @ part.error_at(part.prune_floor()))
@@ -317,63 +192,5 @@ class Problem:
         return replace(part, rounds=self.rounds.given(left_out))
 
 
-_PER_CLIENT = (
-    "weight",
-    "snr_hz",
-    "fixed_s",
-    "compute_s",
-    "fixed_bits",
-    "payload_bits",
-    "prune_min",
-    "prune_max",
-    "drop_error",
-    "bandwidth_min_hz",
-)
-
-
-_Budget = TypeVar("_Budget", Memory, Energy)
-_Item = TypeVar("_Item")
-
-
-def _budget(kind: type[_Budget], parts: Sequence[object]) -> _Budget | None:
-    """The clients' parts of a problem file as arrays; who has none has an infinite budget."""
-    if all(part is None for part in parts):
-        return None
-    missing = {field.name: np.inf if field.name.startswith("budget") else 0.0 for field in fields(kind)}
-    return kind(
-        **{name: np.array([getattr(part, name, missing[name]) for part in parts]) for name in missing}
-    )
-
-
-def _some_of(limit: _Budget | None, present: npt.NDArray[np.intp]) -> _Budget | None:
-    """The budgets of some of the clients."""
-    if limit is None:
-        return None
-    return replace(limit, **{part.name: getattr(limit, part.name)[present] for part in fields(limit)})
-
-
 def _some(values: tuple[_Item, ...] | None, present: npt.NDArray[np.intp]) -> tuple[_Item, ...] | None:
     return None if values is None else tuple(values[k] for k in present)
-
-
-def _with_tables(values: Array, tables: Tables | None, prune: Array) -> Array:
-    """(..., K) values, those of clients with a table taken from it at ρ (..., K)."""
-    if tables is None:
-        return values
-    values = values * np.ones_like(prune)
-    for k, table in enumerate(tables):
-        if table is not None:
-            values[..., k] = table(prune[..., k])
-    return values
-
-
-def _curve(part: "ErrorPart") -> ErrorCurve:
-    if part.kind == "power":
-        return ErrorPower(part.exponent)
-    return ErrorTable(np.array(part.prune), np.array(part.error))
-
-
-def _curve_fields(curve: ErrorCurve) -> dict[str, Any]:
-    if isinstance(curve, ErrorPower):
-        return {"kind": "power", "exponent": curve.exponent}
-    return {"kind": "table", "prune": curve.prune.tolist(), "error": curve.error.tolist()}
