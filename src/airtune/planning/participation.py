@@ -40,7 +40,9 @@ def solve(problem: Problem, gap: float = 1e-6) -> Plan:
         InfeasibleError: no participants were found that have a plan.
     """
     begin = time.perf_counter()
-    able = _able(problem)
+    able = problem.fits()
+    if not able.any():
+        problem.prune_floor()  # raises, and says why
     search = _Search(problem.restrict(able), gap)
     with np.errstate(all="ignore"):  # as in `plan`: the end is checked
         bound = search.run()
@@ -50,27 +52,6 @@ def solve(problem: Problem, gap: float = 1e-6) -> Plan:
     participates[able] = search.participates
     chosen = plan(problem, gap=gap, participates=participates)
     return replace(chosen.bounded(bound), solve_s=time.perf_counter() - begin)
-
-
-def _able(problem: Problem) -> Mask:
-    """(K,) the clients that fit into their memory."""
-    try:
-        problem.prune_floor()
-    except InfeasibleError:
-        free = replace(problem, rounds=replace(problem.rounds, penalty=1e-300))
-        able = np.array([_fits(free, k) for k in range(len(problem.ids))])
-        if not able.any():
-            raise
-        return able
-    return np.ones(len(problem.ids), bool)
-
-
-def _fits(problem: Problem, client: int) -> bool:
-    try:
-        problem.restrict(np.arange(len(problem.ids)) == client)
-    except InfeasibleError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)

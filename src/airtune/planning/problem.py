@@ -150,6 +150,13 @@ class Problem:
         """What clients with budgets need for training."""
         return [limit.need for limit in (self.memory, self.energy) if limit is not None]
 
+    def fits(self) -> Mask:
+        """(K,) whether memory and the energy of computing suffice, at `prune_max` at the latest."""
+        fits = np.ones(len(self.ids), bool)
+        for need in self.needs:
+            fits &= ~need.exceeds(self.prune_max)
+        return fits
+
     def prune_floor(self) -> Array:
         """(K,) the least ρ that `prune_min`, memory and the energy of computing allow.
 
