@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from airtune.planning.fleet import FILLING_MARGIN, FLOORS_MARGIN, Array, Fleet
+from airtune.planning.fleet import Array, Fleet
+from airtune.planning.floors import FILLING_MARGIN, FLOORS_MARGIN
 from airtune.planning.plan import Plan, evaluate
 from airtune.planning.problem import Problem
 from airtune.planning.support import fullest

@@ -56,7 +56,7 @@ class _Search:
         self.budget, self.gap = budget * (1.0 + 1e-12) + _NOTHING, gap
         shortest, fastest = finish_together(fleet, fleet.keep_min)
         longest, full = finish_together(fleet, fleet.keep_max)
-        least_error = fleet.total(fleet.weight * fleet.error(fleet.keep_max))
+        least_error = fleet.total(fleet.weight * fleet.pieces.error(fleet.keep_max))
         self.fleet = replace(fleet, longest=longest, least_error=least_error)
         self.low, self.high = float(shortest.max()), float(longest.max())
         self.keep, self.bandwidth, self.full = fleet.keep_max, full, full
@@ -146,7 +146,7 @@ class _Search:
         return float(solved.error()[0]), float(solved.slope(ahead)[0])
 
     def _error(self, keep: Array) -> float:
-        return float(self.fleet.error(keep) @ self.fleet.weight)
+        return float(self.fleet.pieces.error(keep) @ self.fleet.weight)
 
 
 def _rounded_up(error: float) -> str:

@@ -1,10 +1,8 @@
 """A problem compiled for the solvers: clients sorted by cell, error curves cut into pieces.
 
-The choice of a client is its keep rate x = 1 - ρ. From left to right over x lie `nodes`: the least x, the
-kinks of its error curve, the largest x. Between two nodes e(ρ) = offset + scale·ρ^m / m, with m = 1 on a
-table's straight pieces. Choices that nobody would make are cut off first: where pruning costs no error
-the client is pruned that far, and where pruning saves nothing (compute_s = payload_bits = 0, or tables that
-fall no further) it is as full as that allows.
+The choice of a client is its keep rate x = 1 - ρ. Choices that nobody would make are cut off first: where
+pruning costs no error the client is pruned that far, and where pruning saves nothing (compute_s =
+payload_bits = 0, or tables that fall no further) it is as full as that allows.
 """
 
 from dataclasses import dataclass, replace
@@ -13,10 +11,12 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from airtune.planning.infeasible import pruned_too_far, too_little_energy, too_much_bandwidth
+from airtune.planning.floors import FILLING_MARGIN, bandwidth_floor, energy_floor
+from airtune.planning.infeasible import pruned_too_far
 from airtune.planning.limits import Limits
-from airtune.planning.problem import Problem
-from airtune.planning.rounds import ErrorCurve, ErrorPower, Rounds
+from airtune.planning.pieces import Pieces
+from airtune.planning.problem import COSTS, Problem
+from airtune.planning.rounds import Rounds
 from airtune.radio.rate import bandwidth_for_rate
 
 Array = npt.NDArray[np.float64]
@@ -24,16 +24,14 @@ Index = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-# Cells are filled but for this part, so that bandwidths rounded and summed in any order still fit.
-FILLING_MARGIN = 1e-13
-FLOORS_MARGIN = 5e-10
+_PER_CLIENT = ("order", "weight", "snr_hz", *COSTS, "floor_hz", "need_hz", "rigid")
 _ROUNDING = 1e-15  # of ρ
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Arrays over clients are (K,) in the order `order`; nodes are (K, J+1), pieces (K, J). The range of ρ,
-    `prune_floor` to `prune_max`, keeps the problem's order.
+    """Arrays over clients are (K,) in the order `order`. The range of ρ, `prune_floor` to `prune_max`, keeps
+    the problem's order.
 
     `rigid` marks clients whose time does not depend on x. Only cells with clients count; `starts` has
     the first client of each, `sizes` how many there are, `bandwidth_hz` is (cells,). From deadline `longest`
@@ -63,11 +61,8 @@ class Fleet:
     payload_bits: Array
     floor_hz: Array
     need_hz: Array
-    rigid: npt.NDArray[np.bool_]
-    nodes: Array
-    scale: Array
-    offset: Array
-    power: Array
+    rigid: Mask
+    pieces: Pieces
     limits: Limits | None = None
 
     @classmethod
@@ -80,30 +75,22 @@ class Fleet:
         """
         floor, ceiling = problem.prune_floor(), problem.prune_max
         _check_rounds(problem, floor)
-        floor_hz = _bandwidth_floor(problem)
+        floor_hz = bandwidth_floor(problem)
         order = np.argsort(problem.cell, kind="stable")
         sizes = np.bincount(problem.cell)
         used = np.flatnonzero(sizes)
         sizes = sizes[used]
-        fixed_s, compute_s, fixed_bits, payload_bits = (
-            problem.fixed_s,
-            problem.compute_s,
-            problem.fixed_bits,
-            problem.payload_bits,
-        )
-        limits = problem.limits
+        costs, limits = [getattr(problem, name) for name in COSTS], problem.limits
         if limits is None:
-            rigid = (compute_s == 0) & (payload_bits == 0)
+            rigid = (problem.compute_s == 0) & (problem.payload_bits == 0)
             need_hz = floor_hz
         else:
             least_keep, rigid = limits.least_keep()
             ceiling = np.maximum(np.minimum(ceiling, 1.0 - least_keep), floor)
-            need_hz = _energy_floor(problem, limits, floor_hz)
-            fixed_s, compute_s = -limits.room[0], limits.compute[0]
-            fixed_bits, payload_bits = limits.bits0[0], limits.bits[0]
+            need_hz = energy_floor(problem, limits, floor_hz)
+            costs = [-limits.room[0], limits.compute[0], limits.bits0[0], limits.bits[0]]
             limits = limits.take(order) if len(limits.room) > 1 else None
         ceiling = np.where(rigid, floor, ceiling)
-        nodes, scale, offset, power = _pieces(problem, floor, ceiling)
         return cls(
             order=order,
             prune_floor=floor,
@@ -117,18 +104,12 @@ class Fleet:
             rounds=problem.rounds,
             weight=problem.weight[order],
             snr_hz=problem.snr_hz[order],
-            fixed_s=fixed_s[order],
-            compute_s=compute_s[order],
-            fixed_bits=fixed_bits[order],
-            payload_bits=payload_bits[order],
             floor_hz=floor_hz[order],
             need_hz=need_hz[order],
             rigid=rigid[order],
-            nodes=nodes[order],
-            scale=scale[order],
-            offset=offset[order],
-            power=power[order],
+            pieces=Pieces.of(problem, floor, ceiling).take(order),
             limits=limits,
+            **{name: values[order] for name, values in zip(COSTS, costs, strict=True)},
         )
 
     def cells(self, chosen: slice) -> "Fleet":
@@ -162,15 +143,16 @@ class Fleet:
     def sample(self, clients: slice | Mask) -> "Fleet":
         """Some clients, to be used without their cells."""
         limits = None if self.limits is None else self.limits.take(clients)
-        return replace(self, **{name: getattr(self, name)[clients] for name in _PER_CLIENT}, limits=limits)
+        arrays = {name: getattr(self, name)[clients] for name in _PER_CLIENT}
+        return replace(self, **arrays, pieces=self.pieces.take(clients), limits=limits)
 
     @property
     def keep_min(self) -> Array:
-        return self.nodes[:, 0]
+        return self.pieces.nodes[:, 0]
 
     @property
     def keep_max(self) -> Array:
-        return self.nodes[:, -1]
+        return self.pieces.nodes[:, -1]
 
     def total(self, values: Array) -> Array:
         """(..., K) summed within each cell: (..., cells)."""
@@ -224,24 +206,10 @@ class Fleet:
         need = bandwidth_for_rate(self.limits.least_rate(keep), self.snr_hz, self.rate)
         return np.maximum(self.floor_hz, need)
 
-    def error(self, keep: Array) -> Array:
-        """(..., K) e at keep rates within the nodes' range. A convex curve is the largest of its pieces."""
-        bent = (1.0 - keep) ** self.power / self.power
-        return np.asarray((self.offset + self.scale * bent[..., None]).max(-1))
-
     def least_errors(self) -> Array:
         """(K,) below the w·e of clients that are as full as they may be, by what rounding may have added."""
-        keep = self.keep_max
-        rounding = _ROUNDING * (100.0 * self.error(keep) + self.error_slope(keep))
-        return np.asarray(self.weight * np.maximum(self.error(keep) - rounding, 0.0))
-
-    def error_slope(self, keep: Array) -> Array:
-        """(K,) e'(ρ) at keep rates (K,); at a kink one of the two slopes."""
-        prune = 1.0 - keep
-        bent = prune**self.power / self.power
-        piece = np.argmax(self.offset + self.scale * bent[:, None], axis=-1)
-        scale = np.take_along_axis(self.scale, piece[:, None], -1)[:, 0]
-        return np.asarray(scale * prune ** (self.power - 1.0))
+        error, slope = self.pieces.error(self.keep_max), self.pieces.slope(self.keep_max)
+        return np.asarray(self.weight * np.maximum(error - _ROUNDING * (100.0 * error + slope), 0.0))
 
     def keep_by(self, deadline: Array, rates: Array) -> Array:
         """Largest keep rates with which rates (..., K) meet a deadline (..., 1), within the nodes' range."""
@@ -263,24 +231,6 @@ class Fleet:
         return original
 
 
-_PER_CLIENT = (
-    "order",
-    "weight",
-    "snr_hz",
-    "fixed_s",
-    "compute_s",
-    "fixed_bits",
-    "payload_bits",
-    "floor_hz",
-    "need_hz",
-    "rigid",
-    "nodes",
-    "scale",
-    "offset",
-    "power",
-)
-
-
 def _starts(sizes: Index) -> Index:
     """The first client of each cell."""
     return np.append(0, np.cumsum(sizes)[:-1])
@@ -296,61 +246,3 @@ def _check_rounds(problem: Problem, floor: Array) -> None:
     harm = problem.weight * problem.error_at(floor)
     if problem.rounds.penalty * harm.sum() >= 1:
         raise pruned_too_far(problem, floor)
-
-
-def _bandwidth_floor(problem: Problem) -> Array:
-    """(K,) floors under bandwidth; where they fill a cell a trifle lower, so that it has a price."""
-    cells = len(problem.bandwidth_hz)
-    least = np.bincount(problem.cell, problem.bandwidth_min_hz, cells).astype(np.float64)
-    if (least > problem.bandwidth_hz * (1 + FILLING_MARGIN)).any():
-        raise too_much_bandwidth(problem, least)
-    whole = problem.bandwidth_hz * (1 - FLOORS_MARGIN)
-    lowered = np.divide(whole, least, out=np.ones_like(whole), where=least > whole)
-    return np.asarray(problem.bandwidth_min_hz * lowered[problem.cell])
-
-
-def _energy_floor(problem: Problem, limits: Limits, floor_hz: Array) -> Array:
-    """(K,) floors under bandwidth with those that the energy of the smallest sub-models asks for."""
-    least = bandwidth_for_rate(limits.least_rate(1.0 - problem.prune_max), problem.snr_hz, problem.rate)
-    need_hz = np.maximum(floor_hz, least)
-    whole = problem.bandwidth_hz * (1 - FLOORS_MARGIN)
-    over = np.bincount(problem.cell, need_hz, len(whole)) > whole
-    # Floors that are given may fill a cell by themselves.
-    if (over[problem.cell] & (least > floor_hz * (1 + FLOORS_MARGIN))).any():
-        raise too_little_energy(problem, least)
-    return need_hz
-
-
-def _pieces(problem: Problem, floor: Array, ceiling: Array) -> tuple[Array, Array, Array, Array]:
-    """Nodes, scale, offset and power of every client, padded to the longest with empty pieces."""
-    curves = problem.curves()
-    longest = max(1 if isinstance(curve, ErrorPower) else len(curve.slope) for curve, _ in curves)
-    count = len(problem.ids)
-    nodes = np.empty((count, longest + 1))
-    scale, offset, power = np.empty((count, longest)), np.empty((count, longest)), np.ones(count)
-    for curve, clients in curves:
-        kinks, scales, offsets, exponent, free = _curve_pieces(curve)
-        high = ceiling[clients]
-        low = np.minimum(np.maximum(floor[clients], free), high)
-        low = np.where(problem.weight[clients] > 0, low, high)
-        inner = np.clip(kinks, low[:, None], high[:, None])
-        prune = np.column_stack([high, inner, *[low] * (longest + 1 - len(scales))])
-        nodes[clients] = 1.0 - prune
-        # Pieces outside of the range have no width and go on with the nearest one inside.
-        first = (kinks >= high[:, None]).sum(1)[:, None]
-        last = np.maximum(first, (kinks > low[:, None]).sum(1)[:, None])
-        piece = np.minimum(np.maximum(np.arange(longest), first), last)
-        scale[clients], offset[clients], power[clients] = scales[piece], offsets[piece], exponent
-    return nodes, scale, offset, power
-
-
-def _curve_pieces(curve: ErrorCurve) -> tuple[Array, Array, Array, float, float]:
-    """Inner kinks by falling ρ, scale and offset of the pieces, power, the largest ρ without error."""
-    if isinstance(curve, ErrorPower):
-        return np.empty(0), np.array([curve.exponent]), np.zeros(1), curve.exponent, 0.0
-    # Where rounding has bent a table the wrong way: a convex curve below it, no slope of which is larger.
-    slope = np.minimum.accumulate(curve.slope[::-1])[::-1]
-    free = curve.prune[int(np.argmax(slope > 0))] if (slope > 0).any() else 1.0
-    error = np.append(0.0, np.cumsum(slope * np.diff(curve.prune)))
-    offset = error[:-1] - slope * curve.prune[:-1]
-    return curve.prune[-2:0:-1], slope[::-1], offset[::-1], 1.0, float(free)

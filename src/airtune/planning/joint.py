@@ -87,7 +87,7 @@ class _Search:
         self.keep = fleet.keep_min
         self.first, self.last = float(shortest.max()), float(longest.max())
         extremes = (fleet.keep_min, fleet.keep_max)
-        most, fewest = fleet.rounds.count([fleet.error(keep) @ fleet.weight for keep in extremes])
+        most, fewest = fleet.rounds.count([fleet.pieces.error(keep) @ fleet.weight for keep in extremes])
         self.best = self.first * float(most) if np.isfinite(most) else np.inf
         if np.isfinite(self.last) and self.last * float(fewest) <= self.best:
             self.best, self.keep, self.bandwidth = self.last * float(fewest), fleet.keep_max, self.full
@@ -222,7 +222,7 @@ class _Search:
 
     def _offer(self, slowest: float, keep: Array, bandwidth: Array) -> None:
         """Keep a choice, whose round takes so long, if it is the best so far."""
-        total = slowest * float(self.fleet.rounds.count(self.fleet.error(keep) @ self.fleet.weight))
+        total = slowest * float(self.fleet.rounds.count(self.fleet.pieces.error(keep) @ self.fleet.weight))
         if total <= self.best:
             self.best, self.keep, self.bandwidth = total, keep, bandwidth
 

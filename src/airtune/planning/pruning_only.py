@@ -28,7 +28,7 @@ def best_keep(fleet: Fleet, bandwidth_hz: Array) -> Array:
 def totals(fleet: Fleet, bandwidth_hz: Array, deadlines: Array) -> Array:
     """(n,) the least N·T at deadlines (n,) on given bandwidth (K,)."""
     keep = _Choice.of(fleet, bandwidth_hz).keep_by(deadlines[:, None])
-    return deadlines * fleet.rounds.count(fleet.error(keep) @ fleet.weight)
+    return deadlines * fleet.rounds.count(fleet.pieces.error(keep) @ fleet.weight)
 
 
 def best_deadline(fleet: Fleet, bandwidth_hz: Array, low: float, high: float, precision: float) -> float:
@@ -98,7 +98,7 @@ class _Choice:
         line = np.argmax(self.base + self.per_keep * keep, axis=0)[None]
         per_keep = np.take_along_axis(self.per_keep, line, 0)[0]
         growing = (keep < self.most) & (per_keep > 0)
-        gain = fleet.weight * fleet.error_slope(keep)
+        gain = fleet.weight * fleet.pieces.slope(keep)
         fall = float((gain[growing] / per_keep[growing]).sum())
         penalty = fleet.rounds.penalty
-        return penalty * float(fleet.weight @ fleet.error(keep)) + penalty * fall * deadline > 1.0
+        return penalty * float(fleet.weight @ fleet.pieces.error(keep)) + penalty * fall * deadline > 1.0

@@ -61,15 +61,15 @@ class Market:
         terms = Terms.of(fleet, deadlines)
         top = (terms.room - terms.bits0) / (terms.bits + terms.compute) + ROUNDING
         whole = np.log(fleet.spread(fleet.bandwidth_hz) / fleet.snr_hz)
-        nodes = np.ascontiguousarray(fleet.nodes.T)
+        nodes = np.ascontiguousarray(fleet.pieces.nodes.T)
         market = cls(
             fleet=fleet,
             terms=terms,
             top=top if fleet.limits is None else top.min(0),
-            bend=fleet.power - 1.0,
-            marginal=np.log(fleet.weight[:, None] * fleet.scale).T,
+            bend=fleet.pieces.power - 1.0,
+            marginal=np.log(fleet.weight[:, None] * fleet.pieces.scale).T,
             nodes=nodes,
-            straight=fleet.power == 1.0,
+            straight=fleet.pieces.power == 1.0,
             least=whole + np.log(LEAST_SHARE),
             most=whole + 1.0,
             low=nodes[0],
@@ -162,19 +162,19 @@ def state(market: Market, v: Array) -> State:
     prune = np.maximum(prune, _LEAST_PRUNE)
     keep = 1.0 - prune
     if len(market.marginal) == 1:
-        scale, offset, lead = fleet.scale[:, 0], fleet.offset[:, 0], market.marginal[0]
+        scale, offset, lead = fleet.pieces.scale[:, 0], fleet.pieces.offset[:, 0], market.marginal[0]
     else:
         piece = (keep > market.nodes[1:-1, None]).sum(0, dtype=np.intp)
         piece = np.where(market.straight, piece, 0)
-        place = np.arange(len(fleet.order)) * fleet.scale.shape[1] + piece
-        scale, offset = fleet.scale.take(place), fleet.offset.take(place)
+        place = np.arange(len(fleet.order)) * fleet.pieces.scale.shape[1] + piece
+        scale, offset = fleet.pieces.scale.take(place), fleet.pieces.offset.take(place)
         lead = market.marginal.take(piece * len(fleet.order) + np.arange(len(fleet.order)))
     if market.straight.all():
         error, lead, stiff = offset + scale * prune, lead + 0.0 * prune, np.zeros_like(prune)
     else:
         log_prune = np.log(prune)
         lead = lead + market.bend * log_prune
-        error = offset + scale * np.exp(fleet.power * log_prune) / fleet.power
+        error = offset + scale * np.exp(fleet.pieces.power * log_prune) / fleet.pieces.power
         stiff = market.bend / prune
     error = fleet.weight * error
     return State(bandwidth, x, keep, per_v, gain, fall, flattening, error, lead, stiff, use, terms, kinks)
