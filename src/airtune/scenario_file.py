@@ -37,6 +37,22 @@ def load_scenario(path: str | Path, **changes: Any) -> Scenario:
     return parse_scenario(text, str(path), Path(path).parent, **changes)
 
 
+def check_unchanged(path: Path, scenario: Scenario, begun: str) -> None:
+    """Whether a file still holds this very scenario.
+
+    Args:
+        begun: what began with the file's, for the error: "run".
+
+    Raises:
+        InputError: it holds another one: names the first field that differs.
+    """
+    found = load_scenario(path)
+    for field in Scenario.model_fields:
+        if getattr(found, field) != getattr(scenario, field):
+            different = words("another value than the given scenario's")
+            raise InputError(path, field, different, f"the scenario this {begun} began with")
+
+
 def parse_scenario(text: str, file: str = "scenario", folder: Path = Path(), **changes: Any) -> Scenario:
     """`load_scenario` for text at hand; `file` names it in errors, paths in it start at `folder`."""
     fields = read_plain_yaml(text, file)

@@ -17,6 +17,7 @@ from airtune.comparing.folder import CompareFolder
 from airtune.comparing.settings import checked_settings
 from airtune.comparing.workers import CompareObserver
 from airtune.federation.folder import RunFolder
+from airtune.files import LOCK
 from airtune.results.events import read_events
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
@@ -222,6 +223,14 @@ def test_two_processes_cannot_compare_in_one_folder(tiny, compared):
         pytest.raises(AirtuneError, match="another process is comparing here"),
     ):
         compare(tiny, compared, METHODS)
+
+
+def test_a_lock_that_cannot_be_opened_is_named(tiny, compared, tmp_path):
+    copy = shutil.copytree(compared, tmp_path / "copy")
+    (copy / LOCK).unlink()
+    (copy / LOCK).mkdir()
+    with pytest.raises(InputError, match=rf"copy/{LOCK}: found .*, expected a file to write to"):
+        compare(tiny, copy, METHODS)
 
 
 def children(parent: subprocess.Popen) -> list[psutil.Process]:

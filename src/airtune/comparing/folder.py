@@ -1,21 +1,19 @@
 """A comparison's folder: scenario, settings, runs, learnt rounds, tables under stable names."""
 
 import contextlib
-import fcntl
 import shutil
 from pathlib import Path
 from typing import IO
 
 from airtune.comparing.settings import SETTINGS, Job, Settings, contradiction
 from airtune.errors import AirtuneError, InputError, words
-from airtune.files import write_whole
+from airtune.files import LOCK, held_alone, made_folder, write_whole
 from airtune.learning.tasks.answers import metric_name
 from airtune.misfits import shown
 from airtune.scenario import Scenario
-from airtune.scenario_file import dump_scenario, load_scenario
+from airtune.scenario_file import check_unchanged, dump_scenario, load_scenario
 
 SCENARIO, RUNS, LEARNT, METRIC, LOGS = "scenario.yaml", "runs", "learnt", "metric.json", "logs"
-LOCK = ".lock"
 
 
 class CompareFolder:
@@ -34,14 +32,8 @@ class CompareFolder:
         if (self.directory / SETTINGS).exists():
             self._check(scenario, settings)
             return
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            # One that was killed at its very beginning leaves no more than these.
-            known = {SCENARIO, f"{SCENARIO}.new", f"{SETTINGS}.new"}
-            foreign = {entry.name for entry in self.directory.iterdir()} - known
-        except OSError as error:
-            found = words(error.strerror or "no access")
-            raise InputError(self.directory, "", found, "a folder to write to") from error
+        # One that was killed at its very beginning leaves no more than these.
+        foreign = made_folder(self.directory) - {SCENARIO, f"{SCENARIO}.new", f"{SETTINGS}.new"}
         if foreign:
             raise AirtuneError(f"{self.directory}: not empty, and no comparison; choose another --out")
         write_whole(self.directory / SCENARIO, dump_scenario(scenario))
@@ -77,25 +69,14 @@ class CompareFolder:
             self.directory.rmdir()
 
     def lock(self) -> IO[str]:
-        """Keep others out while the returned file is open. Raises AirtuneError if somebody compares here."""
-        held = (self.directory / LOCK).open("w")
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            held.close()
-            raise AirtuneError(f"{self.directory}: another process is comparing here") from error
-        return held
+        """Keep others out while the returned file is open (`files.held_alone`)."""
+        return held_alone(self.directory, "comparing")
 
     def _check(self, scenario: Scenario, settings: Settings) -> None:
         for field, (found, given) in contradiction(Settings.load(self.directory), settings).items():
             expected = f"{_told(given)}, as asked for now"
             raise InputError(self.directory / SETTINGS, field, _told(found), expected)
-        found_scenario = self.scenario()
-        for field in Scenario.model_fields:
-            if getattr(found_scenario, field) != getattr(scenario, field):
-                found_words = words("another value than the given scenario's")
-                expected = "the scenario this comparison began with"
-                raise InputError(self.directory / SCENARIO, field, found_words, expected)
+        check_unchanged(self.directory / SCENARIO, scenario, "comparison")
 
 
 def _told(value: object) -> object:

@@ -1,17 +1,16 @@
 """A run's folder: scenario, plans, events, checkpoint, adapter, summary, report under stable names."""
 
 import contextlib
-import fcntl
 import json
 import shutil
 from pathlib import Path
 from typing import IO, Any
 
 from airtune.costs.shapes import ModelShape
-from airtune.errors import AirtuneError, InputError, words
+from airtune.errors import AirtuneError
 from airtune.federation.checkpoint import FILE as CHECKPOINT
 from airtune.federation.checkpoint import Checkpoint
-from airtune.files import write_whole
+from airtune.files import LOCK, held_alone, made_folder, write_whole
 from airtune.learning.model_folder import save_model
 from airtune.learning.models import base_path, load_base
 from airtune.learning.peft_format import save_adapter
@@ -22,11 +21,10 @@ from airtune.results.events import EVENTS_FILE, append_events, read_events, summ
 from airtune.results.events import start_event as first_start_event
 from airtune.results.report import write_report
 from airtune.scenario import Scenario
-from airtune.scenario_file import dump_scenario, load_scenario
+from airtune.scenario_file import check_unchanged, dump_scenario
 
 SCENARIO, PATH, PLANS, SUMMARY = "scenario.yaml", "path.npz", "plans", "summary.json"
 ADAPTER, MODEL = "adapter", "model"
-LOCK = ".lock"
 
 
 class RunFolder:
@@ -44,24 +42,10 @@ class RunFolder:
         """
         file = self.directory / SCENARIO
         if resume and file.exists():
-            found = load_scenario(file)
-            for field in Scenario.model_fields:
-                if getattr(found, field) != getattr(scenario, field):
-                    raise InputError(
-                        file,
-                        field,
-                        words("another value than the given scenario's"),
-                        "the scenario this run began with",
-                    )
+            check_unchanged(file, scenario, "run")
             return
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            # A run that was killed at its very beginning leaves no more than these.
-            foreign = {entry.name for entry in self.directory.iterdir()} - {LOCK, f"{SCENARIO}.new"}
-        except OSError as error:
-            raise InputError(
-                self.directory, "", words(error.strerror or "no access"), "a folder to write to"
-            ) from error
+        # A run that was killed at its very beginning leaves no more than these.
+        foreign = made_folder(self.directory) - {LOCK, f"{SCENARIO}.new"}
         if foreign:
             choice = "and no run to go on with" if resume else "go on with --resume or choose another --out"
             raise AirtuneError(f"{self.directory}: not empty; {choice}")
@@ -83,18 +67,8 @@ class RunFolder:
         shutil.rmtree(self.directory / PLANS, ignore_errors=True)
 
     def lock(self) -> IO[str]:
-        """Keep others out while the returned file is open. Raises AirtuneError if somebody runs here."""
-        try:
-            held = (self.directory / LOCK).open("w")
-        except OSError as error:
-            found = words(error.strerror or "no access")
-            raise InputError(self.directory / LOCK, "", found, "a file to write to") from error
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            held.close()
-            raise AirtuneError(f"{self.directory}: another process is running here") from error
-        return held
+        """Keep others out while the returned file is open (`files.held_alone`)."""
+        return held_alone(self.directory, "running")
 
     def finished(self) -> bool:
         """Whether the run in this folder has ended."""
