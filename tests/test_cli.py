@@ -67,8 +67,9 @@ def refused(airtune, tmp_path):
 
     def call(*arguments: object) -> str:
         before = sorted(tmp_path.rglob("*"))
-        code, _, error = airtune(*arguments)
+        code, output, error = airtune(*arguments)
         assert code == 2
+        assert output == ""
         assert error.startswith("airtune: ")
         assert error.endswith("\n")
         assert error[:-1].isprintable()

@@ -14,7 +14,7 @@ from airtune.planning import Plan
 from airtune.planning.explain import Explanation
 from airtune.results.comparison import Comparison
 from airtune.results.comparison_table import CSV, TEX, comparison_lines, comparison_tables, verdict
-from airtune.results.events import EVENTS_FILE, read_events
+from airtune.results.events import EVENTS_FILE, read_events, start_event, waits_for_all
 from airtune.results.plan_table import plan_lines, plan_table
 from airtune.results.table import summary_table
 from airtune.scenario import Scenario
@@ -39,7 +39,7 @@ class RunProgress(Observer):
             transient=True,  # the lines of the rounds stay, the bar does not
         )
         self._task: TaskID | None = None
-        self._clock_s = 0.0
+        self._waits_for_all = True
 
     def __enter__(self) -> "RunProgress":
         self._progress.start()
@@ -49,10 +49,11 @@ class RunProgress(Observer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._progress.live.stop()  # where nothing moves, Progress.stop ends with an empty line
 
     def on_start(self, event: dict[str, Any], rounds_done: int) -> None:
         """Says the loss before, and starts counting."""
+        self._waits_for_all = waits_for_all(start_event([event]))
         self._say(f"{event['method']}, {self._rounds} rounds; test loss before {event['loss']:.3f}")
         # Resumed rounds are not this process's work: counting them would falsify the time left.
         total = (self._rounds - rounds_done) * self._clients
@@ -64,10 +65,10 @@ class RunProgress(Observer):
 
     def on_round(self, event: dict[str, Any]) -> None:
         """Prints the round's line; clients that were left out count as done."""
+        equal = f"; equal bandwidth, nothing pruned: {event['fedit_s']:.1f} s" if self._waits_for_all else ""
         self._say(
             f"round {event['round']}/{self._rounds}: test loss {event['loss']:.3f}, "
-            f"simulated time {event['clock_s']:.1f} s (+{event['round_s']:.1f} s; "
-            f"equal bandwidth, nothing pruned: {event['fedit_s']:.1f} s)"
+            f"simulated time {event['clock_s']:.1f} s (+{event['round_s']:.1f} s{equal})"
         )
         self._update(advance=self._clients - len(event["clients"]))
 
@@ -103,8 +104,7 @@ class CompareProgress(CompareObserver):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:  # a bar that was never shown would end with an empty line
-            self._progress.stop()
+        self._progress.live.stop()  # as in RunProgress
 
     def on_start(self, rounds: int) -> None:
         """Shows the line, and starts counting."""
