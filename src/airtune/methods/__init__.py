@@ -1,49 +1,32 @@
-"""Methods, one file each: a planning rule, a local rule and an aggregation rule. A new one is one entry
-here.
+"""Methods, one file each: a planning rule, a local rule and an aggregation rule. A new one is one name
+here: that of the method, and with underscores of its file.
 """
 
-from airtune.methods import (
-    bandwidth_only,
-    drop_slowest,
-    fedbuff,
-    fedcs,
-    fedit,
-    fedprox,
-    fedrolex,
-    flexlora,
-    heterofl,
-    hetlora,
-    jcpba,
-    joint,
-    joint_online,
-    joint_select,
-    pruning_only,
-    random_selection,
-    uniform,
-)
+from importlib import import_module
+
 from airtune.methods.method import Mask, Method, Situation
 
 __all__ = ["METHODS", "Mask", "Method", "Situation"]
 
 METHODS: dict[str, Method] = {
-    module.METHOD.name: module.METHOD
-    for module in (
-        joint,
-        joint_online,
-        joint_select,
-        jcpba,
-        pruning_only,
-        bandwidth_only,
-        uniform,
-        fedit,
-        fedprox,
-        fedcs,
-        drop_slowest,
-        random_selection,
-        heterofl,
-        fedrolex,
-        hetlora,
-        flexlora,
-        fedbuff,
+    name: import_module(f"airtune.methods.{name.replace('-', '_')}").METHOD
+    for name in (
+        "joint",
+        "joint-online",
+        "joint-select",
+        "jcpba",
+        "pruning-only",
+        "bandwidth-only",
+        "uniform",
+        "fedit",
+        "fedprox",
+        "fedcs",
+        "drop-slowest",
+        "random-selection",
+        "heterofl",
+        "fedrolex",
+        "hetlora",
+        "flexlora",
+        "fedbuff",
     )
 }
