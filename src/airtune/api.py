@@ -15,7 +15,7 @@ from airtune.planning.explain import Explanation, explain
 from airtune.scenario import Scenario, known_method
 
 if TYPE_CHECKING:
-    from airtune.comparing.workers import CompareObserver
+    from airtune.observer import CompareObserver
     from airtune.results.comparison import Comparison
 
 
@@ -172,8 +172,8 @@ def compare(
         AirtuneError: arguments, scenario or folder are not usable, or no run has ended.
     """
     from airtune.comparing.compare import play_comparison
-    from airtune.comparing.settings import checked_settings
-    from airtune.comparing.workers import CompareObserver
+    from airtune.comparison_file import checked_settings
+    from airtune.observer import CompareObserver
 
     fields = {
         "schema": "airtune-compare/1",

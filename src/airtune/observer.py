@@ -1,5 +1,6 @@
-"""Who is told how a run goes on, while it does."""
+"""Who is told how a run or a comparison goes on, while it does."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -14,3 +15,16 @@ class Observer:
 
     def on_round(self, event: dict[str, Any]) -> None:
         """A round is over; `event` is its event."""
+
+
+class CompareObserver:
+    """Told how a comparison goes on. This one does nothing with it."""
+
+    def on_start(self, rounds: int) -> None:
+        """So many rounds will be played at most, those played before included."""
+
+    def on_progress(self, rounds: int, running: Sequence[str]) -> None:
+        """So many rounds are played, by all jobs together; these jobs are running."""
+
+    def on_end(self, job: str, reason: str | None) -> None:
+        """A job has ended; with a `reason` it has failed."""

@@ -13,6 +13,7 @@ from airtune.misfits import first_error, shown
 from airtune.plain_yaml import read_plain_yaml
 from airtune.scenario import Scenario
 
+SCENARIO = "scenario.yaml"  # in folders of runs and comparisons
 BRANCHES = ("str", "int", "float", "CustomDevice")  # of the unions in a scenario
 
 

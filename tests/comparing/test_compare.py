@@ -14,10 +14,10 @@ import pytest
 
 from airtune import AirtuneError, InputError, Scenario, compare, load_scenario, run
 from airtune.comparing.folder import CompareFolder
-from airtune.comparing.settings import checked_settings
-from airtune.comparing.workers import CompareObserver
+from airtune.comparison_file import checked_settings
 from airtune.federation.folder import RunFolder
 from airtune.files import LOCK
+from airtune.observer import CompareObserver
 from airtune.results.events import read_events
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from airtune import Scenario
-from airtune.comparing.folder import METRIC, CompareFolder
-from airtune.comparing.settings import checked_settings
+from airtune.comparing.folder import CompareFolder
+from airtune.comparison_file import METRIC, checked_settings
 
 DEVICE = {"name": "sensor", "throughput": 2e8, "memory": 64e6}
 SCENARIO = Scenario.model_validate(

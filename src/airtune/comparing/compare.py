@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from airtune.comparing.folder import LEARNT, LOGS, CompareFolder
-from airtune.comparing.settings import Settings, jobs_of
-from airtune.comparing.workers import CompareObserver, play_all
+from airtune.comparing.workers import play_all
+from airtune.comparison_file import Settings, jobs_of
 from airtune.errors import AirtuneError, InputError
 from airtune.federation.learnt_rounds import LearntRounds
 from airtune.methods import METHODS
+from airtune.observer import CompareObserver
 from airtune.results.comparison import Comparison
 from airtune.results.comparison_table import write_tables
 from airtune.results.report import write_report

@@ -5,15 +5,15 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-from airtune.comparing.settings import SETTINGS, Job, Settings, contradiction
+from airtune.comparison_file import METRIC, RUNS, SETTINGS, Job, Settings, contradiction
 from airtune.errors import AirtuneError, InputError, words
 from airtune.files import LOCK, held_alone, made_folder, write_whole
 from airtune.learning.tasks.answers import metric_name
 from airtune.misfits import shown
 from airtune.scenario import Scenario
-from airtune.scenario_file import check_unchanged, dump_scenario, load_scenario
+from airtune.scenario_file import SCENARIO, check_unchanged, dump_scenario, load_scenario
 
-SCENARIO, RUNS, LEARNT, METRIC, LOGS = "scenario.yaml", "runs", "learnt", "metric.json", "logs"
+LEARNT, LOGS = "learnt", "logs"
 
 
 class CompareFolder:
@@ -43,13 +43,9 @@ class CompareFolder:
         """The scenario as given."""
         return load_scenario(self.directory / SCENARIO)
 
-    def run(self, job: Job) -> Path:
-        """The folder of a job's run."""
-        return self.directory / RUNS / job.name
-
     def is_done(self, job: Job, scenario: Scenario) -> bool:
         """Whether a job has ended, its metric measured where there is one."""
-        folder = self.run(job)
+        folder = job.folder(self.directory)
         measured = metric_name(scenario.task) is None or (folder / METRIC).exists()
         return measured and (folder / "summary.json").exists()
 

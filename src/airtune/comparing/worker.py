@@ -12,8 +12,8 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from airtune.comparing.folder import METRIC, CompareFolder
-from airtune.comparing.settings import Job, Settings, jobs_of
+from airtune.comparing.folder import CompareFolder
+from airtune.comparison_file import METRIC, Job, Settings, jobs_of
 from airtune.errors import AirtuneError
 from airtune.files import write_whole
 
@@ -30,7 +30,7 @@ def play(directory: Path, job: Job, learnt: Path) -> None:
     from airtune.learning.generation import measure_metric
 
     folder = CompareFolder(directory)
-    scenario, run = job.scenario(folder.scenario()), folder.run(job)
+    scenario, run = job.scenario(folder.scenario()), job.folder(directory)
     api.run(scenario, run, resume=run.exists(), learnt=learnt, budget_s=Settings.load(directory).budget_s)
     end = Checkpoint.load(run)
     assert end is not None  # of a finished run

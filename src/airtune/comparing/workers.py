@@ -11,25 +11,13 @@ from pathlib import Path
 
 from airtune.comparing.folder import LOGS, CompareFolder
 from airtune.comparing.memory import memory_left, memory_of
-from airtune.comparing.settings import Job
+from airtune.comparison_file import Job
+from airtune.observer import CompareObserver
 from airtune.results.events import EVENTS_FILE
 
 POLL_S = 0.2
 MARGIN = 1.2  # of the largest memory a worker has needed so far
 END_S = 10.0  # what a worker that is asked to end may take
-
-
-class CompareObserver:
-    """Told how a comparison goes on. This one does nothing with it."""
-
-    def on_start(self, rounds: int) -> None:
-        """So many rounds will be played at most, those played before included."""
-
-    def on_progress(self, rounds: int, running: Sequence[str]) -> None:
-        """So many rounds are played, by all jobs together; these jobs are running."""
-
-    def on_end(self, job: str, reason: str | None) -> None:
-        """A job has ended; with a `reason` it has failed."""
 
 
 @dataclass
@@ -120,7 +108,7 @@ def _room(running: Sequence[Worker], peak: int) -> bool:
 
 
 def _start(folder: CompareFolder, job: Job, learnt: Path, threads: str) -> Worker:
-    run, log = folder.run(job), folder.directory / LOGS / f"{job.name}.log"
+    run, log = job.folder(folder.directory), folder.directory / LOGS / f"{job.name}.log"
     command = [sys.executable, "-m", "airtune.comparing.worker", str(folder.directory), job.name, str(learnt)]
     begun = rounds_played(run)
     with log.open("w") as written:

@@ -21,9 +21,9 @@ from airtune.results.events import EVENTS_FILE, append_events, read_events, summ
 from airtune.results.events import start_event as first_start_event
 from airtune.results.report import write_report
 from airtune.scenario import Scenario
-from airtune.scenario_file import check_unchanged, dump_scenario
+from airtune.scenario_file import SCENARIO, check_unchanged, dump_scenario
 
-SCENARIO, PATH, PLANS, SUMMARY = "scenario.yaml", "path.npz", "plans", "summary.json"
+PATH, PLANS, SUMMARY = "path.npz", "plans", "summary.json"
 ADAPTER, MODEL = "adapter", "model"
 
 

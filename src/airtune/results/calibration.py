@@ -13,7 +13,7 @@ from airtune.results.events import EVENTS_FILE, read_events, round_events, start
 from airtune.results.formats import number
 from airtune.results.plans import plan_file, read_plan
 from airtune.scenario import Convergence, Scenario
-from airtune.scenario_file import load_scenario
+from airtune.scenario_file import SCENARIO, load_scenario
 
 Array = npt.NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def _read(directory: Path) -> _Run:
     start, rounds = start_event(events), round_events(events)
     if not rounds:
         raise InputError(directory / EVENTS_FILE, "", words("no finished round"), "a run with rounds")
-    scenario = load_scenario(directory / "scenario.yaml")
+    scenario = load_scenario(directory / SCENARIO)
     planned = [_planned_rounds(plan_file(directory, event["round"])) for event in rounds]
     error = (1 - scenario.convergence.base / np.array(planned)) / scenario.convergence.penalty
     loss = np.array([start["loss"], *(event["loss"] for event in rounds)])
@@ -106,7 +106,7 @@ def _check_alike(first: _Run, other: _Run) -> None:
     for field, (own, wanted) in _compared(other.scenario, first.scenario).items():
         if own != wanted:
             found = words(f"another value than in {first.directory}")
-            raise InputError(other.directory / "scenario.yaml", field, found, "runs of one task")
+            raise InputError(other.directory / SCENARIO, field, found, "runs of one task")
 
 
 def _compared(own: Scenario, wanted: Scenario) -> dict[str, tuple[object, object]]:

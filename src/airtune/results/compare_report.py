@@ -4,9 +4,7 @@ import html
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from airtune.comparing.folder import CompareFolder
 from airtune.planning import Plan
 from airtune.results import comparison_charts, comparison_client_charts
 from airtune.results.charts import Chart, Table
@@ -43,10 +41,9 @@ def comparison_page(comparison: Comparison, scenario: str, charts: Sequence[Char
     )
 
 
-def comparison_charts_of(comparison: Comparison, directory: Path) -> list[Chart]:
-    """The charts of the comparison that lies in a folder."""
-    folder = CompareFolder(directory)
-    contenders = [_contender(comparison, folder, entry) for entry in _ranked(comparison)]
+def comparison_charts_of(comparison: Comparison) -> list[Chart]:
+    """The charts of a comparison."""
+    contenders = [_contender(comparison, entry) for entry in _ranked(comparison)]
     target = comparison.target_loss
     charts = [
         comparison_charts.loss_over_time(contenders, target),
@@ -102,17 +99,17 @@ def _time(comparison: Comparison, entry: Entry) -> float | None:
     return mean(comparison.times(entry).values())
 
 
-def _contender(comparison: Comparison, folder: CompareFolder, entry: Entry) -> Contender:
+def _contender(comparison: Comparison, entry: Entry) -> Contender:
     time_s = _time(comparison, entry)
     return Contender(
         entry.label,
         [run.history for run in entry.runs],
-        [_plans(folder, run) for run in entry.runs],
+        [_plans(run) for run in entry.runs],
         math.nan if time_s is None else time_s,
     )
 
 
-def _plans(folder: CompareFolder, run: ComparedRun) -> list[Plan]:
+def _plans(run: ComparedRun) -> list[Plan]:
     """The run's plans; none where one is missing."""
-    files = [plan_file(folder.run(run.job), number) for number in run.history.numbers]
+    files = [plan_file(run.directory, number) for number in run.history.numbers]
     return [read_plan(file) for file in files] if all(file.exists() for file in files) else []

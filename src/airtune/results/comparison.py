@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from airtune.comparing.folder import METRIC, CompareFolder
-from airtune.comparing.settings import Job, Settings, jobs_of
+from airtune.comparison_file import METRIC, Job, Settings, jobs_of
 from airtune.errors import AirtuneError, InputError, words
 from airtune.learning.tasks.answers import Metric
 from airtune.methods import METHODS
@@ -18,6 +17,7 @@ from airtune.randomness import generator
 from airtune.results.events import EVENTS_FILE, read_events
 from airtune.results.history import History
 from airtune.scenario import Scenario
+from airtune.scenario_file import SCENARIO, load_scenario
 
 Array = npt.NDArray[np.float64]
 
@@ -27,9 +27,10 @@ REFERENCE = "fedit"  # its final loss is the target, unless one is given
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run that has ended. `client_power_w` is what its clients transmit with."""
+    """A run that has ended, in its folder. `client_power_w` is what its clients transmit with."""
 
     job: Job
+    directory: Path
     history: History
     metric: Metric | None
     client_power_w: float
@@ -126,17 +127,16 @@ class Comparison:
             AirtuneError: no run has ended.
         """
         directory = Path(directory)
-        settings, folder = Settings.load(directory), CompareFolder(directory)
-        scenario = folder.scenario()
+        settings, scenario = Settings.load(directory), load_scenario(directory / SCENARIO)
         runs, missing = [], []
         for job in sorted(jobs_of(settings, scenario), key=lambda job: _place(settings, job)):
-            run = folder.run(job)
+            run = job.folder(directory)
             if not (run / "summary.json").exists():
                 missing.append(job.name)
                 continue
             history = History.of(read_events(run / EVENTS_FILE))
             power_w = 1e-3 * 10 ** (scenario.radio.client_power / 10)
-            runs.append(ComparedRun(job, history, _metric(run / METRIC), power_w))
+            runs.append(ComparedRun(job, run, history, _metric(run / METRIC), power_w))
         if not runs:
             raise AirtuneError(f"{directory}: no run of this comparison has ended")
         given = settings.target_loss

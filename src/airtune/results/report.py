@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from airtune.comparing.settings import SETTINGS
+from airtune.comparison_file import SETTINGS
 from airtune.errors import InputError, words
 from airtune.files import write_whole
 from airtune.results.compare_report import comparison_charts_of, comparison_page
@@ -10,8 +10,8 @@ from airtune.results.comparison import Comparison
 from airtune.results.history import History
 from airtune.results.pdf import FIGURES, write_figures
 from airtune.results.run_report import run_charts, run_page
+from airtune.scenario_file import SCENARIO
 
-SCENARIO_FILE = "scenario.yaml"
 REPORT_FILE = "report.html"
 
 
@@ -28,12 +28,12 @@ def write_report(directory: str | Path, pdf: bool = False) -> Path:
     directory = Path(directory)
     if (directory / SETTINGS).exists():
         comparison = Comparison.load(directory)
-        charts = comparison_charts_of(comparison, directory)
-        page = comparison_page(comparison, _scenario(directory / SCENARIO_FILE), charts)
+        charts = comparison_charts_of(comparison)
+        page = comparison_page(comparison, _scenario(directory / SCENARIO), charts)
     else:
         history = History.read(directory)
         charts = run_charts(history)
-        page = run_page(history, _scenario(directory / SCENARIO_FILE), charts)
+        page = run_page(history, _scenario(directory / SCENARIO), charts)
     if pdf:
         write_figures(charts, directory / FIGURES)
     write_whole(directory / REPORT_FILE, page)

@@ -8,8 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from airtune.comparing.workers import CompareObserver
-from airtune.observer import Observer
+from airtune.observer import CompareObserver, Observer
 from airtune.planning import Plan
 from airtune.planning.explain import Explanation
 from airtune.results.comparison import Comparison

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from airtune.comparing.settings import SETTINGS
+from airtune.comparison_file import SETTINGS
 from airtune.files import write_whole
 from airtune.results.comparison import Comparison
 from airtune.results.history import History

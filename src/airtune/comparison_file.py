@@ -13,7 +13,7 @@ from airtune.methods import METHODS
 from airtune.misfits import MisfitError, first_error
 from airtune.scenario import Scenario, known_method
 
-SETTINGS = "compare.json"
+SETTINGS, RUNS, METRIC = "compare.json", "runs", "metric.json"  # METRIC lies in a run's folder
 
 
 class Settings(BaseModel):
@@ -73,6 +73,10 @@ class Job:
     def name(self) -> str:
         """Of its folder."""
         return f"{self.method}-{self.reduction}-{self.seed}"
+
+    def folder(self, directory: Path) -> Path:
+        """Of its run, in the comparison's `directory`."""
+        return directory / RUNS / self.name
 
     @property
     def alike(self) -> tuple[str, str, int]:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from airtune import InputError, load_scenario
-from airtune.comparing.settings import SETTINGS, Job, Settings, checked_settings, jobs_of
+from airtune.comparison_file import SETTINGS, Job, Settings, checked_settings, jobs_of
 
-TINY = load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
+TINY = load_scenario(Path(__file__).parents[1] / "examples" / "tiny.yaml")
 
 
 def settings(**changes: object) -> Settings:
