@@ -5,65 +5,41 @@ from collections.abc import Iterator
 import numpy as np
 
 from airtune.results.charts import Chart, Table, cells, client_axis, new_figure, rounded
-from airtune.results.client_figures import add_bar, heatmap, phases, shown_phases, timeline
+from airtune.results.client_figures import add_bar, phases, shown_phases, timeline_chart
+from airtune.results.client_heatmaps import bandwidth_heatmap, nobody_took_part, pruning_heatmap
 from airtune.results.formats import amount, number, si_scale, time_scale
-from airtune.results.history import Array, History
+from airtune.results.history import History
 
 
-def timeline_chart(history: History) -> Chart:
+def timeline_of(history: History) -> Chart:
     """Each client's round from download to waiting; the reader chooses the round."""
-    figure, choices = timeline({"": history})
     columns = "Client,Round,Pruning rate,Bandwidth (kHz),Download (s),Compute (s),Upload (s),Waiting (s)"
-    return Chart(
-        id="timeline",
-        title="Each client's round",
-        caption="A round ends with the last upload that it waits for; whoever is done earlier waits. The "
-        "dashed vertical line is the planned end.",
-        label="Bar chart: download, compute, upload and waiting of each client in the chosen round. "
-        "The table holds every round.",
-        figure=figure,
-        table=Table(
-            "Every client in every round",
-            [*columns.split(","), "Training loss", "Trained layers"],
-            list(_client_rows(history)),
-        ),
-        choices=choices,
+    table = Table(
+        "Every client in every round",
+        [*columns.split(","), "Training loss", "Trained layers"],
+        list(_client_rows(history)),
     )
+    return timeline_chart({"": history}, table, "The table holds every round.")
 
 
 def prune_chart(history: History) -> Chart | None:
     """ρ of every client in every round; None where nobody took part in any."""
-    prune = history.per_client("prune")
-    if np.isnan(prune).all():
+    run = {"": history}
+    if nobody_took_part(run):
         return None
+    prune = history.per_client("prune")
     low, mean, high = (number(float(find(prune))) for find in (np.nanmin, np.nanmean, np.nanmax))
-    return Chart(
-        id="pruning",
-        title="Pruning rate",
-        caption="The share of the prunable step cost that a client gives up: 0 trains the whole model. "
-        "A gap means the round has no update of the client.",
-        label=f"Heat map: pruning rates from {low} to {high}, {mean} on average.",
-        figure=heatmap({"": history}, {"": prune})[0],
-        table=_matrix("Pruning rate by round", history, prune),
-    )
+    return pruning_heatmap(run, f"Heat map: pruning rates from {low} to {high}, {mean} on average.")
 
 
 def bandwidth_chart(history: History) -> Chart | None:
     """Uplink bandwidth of every client in every round; None where nobody took part in any."""
-    bandwidth = history.per_client("bandwidth_hz")
-    if np.isnan(bandwidth).all():
+    run = {"": history}
+    if nobody_took_part(run):
         return None
-    low, high = (float(find(bandwidth)) for find in (np.nanmin, np.nanmax))
-    scale, unit = si_scale(high, "Hz")
-    return Chart(
-        id="bandwidth",
-        title="Uplink bandwidth",
-        caption=f"What each client's upload gets of its cell's bandwidth, in {unit}. A gap means the round "
-        "has no update of the client.",
-        label=f"Heat map: uplink bandwidth from {amount(low, 'Hz')} to {amount(high, 'Hz')}.",
-        figure=heatmap({"": history}, {"": bandwidth / scale})[0],
-        table=_matrix(f"Uplink bandwidth ({unit}) by round", history, bandwidth / scale),
-    )
+    bandwidth = history.per_client("bandwidth_hz")
+    low, high = (amount(float(find(bandwidth)), "Hz") for find in (np.nanmin, np.nanmax))
+    return bandwidth_heatmap(run, f"Heat map: uplink bandwidth from {low} to {high}.")
 
 
 def time_chart(history: History) -> Chart:
@@ -115,12 +91,6 @@ def bytes_chart(history: History) -> Chart:
             [[client, *cells(values)] for client, *values in rows],
         ),
     )
-
-
-def _matrix(caption: str, history: History, values: Array) -> Table:
-    columns = ["Client", *(f"Round {round_number}" for round_number in history.numbers)]
-    rows = [[client, *cells(row)] for client, row in zip(history.clients, values, strict=True)]
-    return Table(caption, columns, rows)
 
 
 def _client_rows(history: History) -> Iterator[list[str]]:

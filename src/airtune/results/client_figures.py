@@ -1,21 +1,12 @@
-"""Figures with one row per client, of one run or of several among which the reader chooses."""
+"""Clients' rounds in phases as bars, of one run or of several among which the reader chooses."""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import plotly.graph_objects as go
 
-from airtune.results.charts import (
-    Choice,
-    Frame,
-    client_axis,
-    new_figure,
-    plain,
-    round_axis,
-    round_ticks,
-    rounded,
-)
-from airtune.results.formats import duration, number, time_scale
+from airtune.results.charts import Chart, Choice, Frame, Table, client_axis, new_figure, plain, rounded
+from airtune.results.formats import duration, time_scale
 from airtune.results.history import Array, History
 from airtune.results.trainings import PHASES, trainings
 
@@ -43,11 +34,13 @@ def shown_phases(histories: Iterable[History]) -> list[str]:
     return [*PHASES, "left out"] if absent else [*PHASES]
 
 
-def timeline(runs: Mapping[str, History]) -> tuple[go.Figure, list[Choice]]:
+def timeline_chart(runs: Mapping[str, History], table: Table, where: str, note: str = "") -> Chart:
     """Each client's round as a bar from download to waiting, on one axis for every run and round.
 
     Args:
         runs: name and history of runs of the same clients, each of at least one round.
+        where: the figures of the other rounds are, a sentence.
+        note: more to know when reading it.
     """
     longest = max(
         history.per_round(end).max() for history in runs.values() for end in ("planned_s", "round_s")
@@ -63,7 +56,16 @@ def timeline(runs: Mapping[str, History]) -> tuple[go.Figure, list[Choice]]:
     client_axis(figure, clients)
     figure.update_xaxes(range=[0, 1.02 * longest / scale or 1.0])
     figure.update_layout(first.layout)
-    return figure, choices
+    return Chart(
+        id="timeline",
+        title="Each client's round",
+        caption="A round ends with the last upload that it waits for; whoever is done earlier waits. The "
+        f"dashed vertical line is the planned end.{note}",
+        label=f"Bar chart: download, compute, upload and waiting of each client in the chosen round. {where}",
+        figure=figure,
+        table=table,
+        choices=choices,
+    )
 
 
 def _rounds(history: History, names: list[str], scale: float) -> list[Frame]:
@@ -82,69 +84,6 @@ def _planned_end(x: float) -> dict[str, object]:
     """A dashed vertical line across the figure."""
     line = {"color": "var(--text)", "dash": "dash", "width": 1.5}
     return {"type": "line", "x0": x, "x1": x, "xref": "x", "y0": 0, "y1": 1, "yref": "y domain", "line": line}
-
-
-def heatmap(
-    runs: Mapping[str, History], values: Mapping[str, Array], unit: str = ""
-) -> tuple[go.Figure, list[Choice]]:
-    """Clients down, rounds across, on one scale for every run; numbers stand in cells where they fit.
-
-    Args:
-        runs: name and history of runs of the same clients, each of at least one round.
-        values: (K, R) of each run; NaN where a client was left out.
-        unit: of the values.
-    """
-    choices = [Choice(name, [_cells(history, values[name], unit)]) for name, history in runs.items()]
-    first = next(iter(runs.values()))
-    figure = new_figure(130, "round")
-    figure.add_heatmap(
-        **choices[0].frames[0].data[0],
-        y=list(range(len(first.clients))),
-        zmin=0,
-        zmax=max(float(np.nan_to_num(one).max()) for one in values.values()) or 1.0,
-        texttemplate="%{z:.2f}",
-        textfont={"size": 12, "color": "var(--text)"},
-        hovertemplate="%{customdata}, round %{x}: %{z:.4~r}<extra></extra>",
-        colorscale=[[0, "var(--scale-low)"], [1, "var(--scale-high)"]],
-        colorbar={
-            "orientation": "h",
-            "yref": "container",
-            "y": 1.0,
-            "yanchor": "top",
-            "thickness": 10,
-            "len": 1.0,
-            "outlinewidth": 0,
-        },
-        xgap=1,
-        ygap=1,
-    )
-    client_axis(figure, first.clients)
-    round_axis(figure, first.numbers)
-    figure.update_xaxes(showgrid=False)
-    return figure, choices
-
-
-def _cells(history: History, values: Array, unit: str) -> Frame:
-    return Frame(
-        _span(values, unit),
-        [
-            {
-                "x": history.numbers,
-                "z": [rounded(row) for row in values],
-                "customdata": [[plain(client)] * len(history.numbers) for client in history.clients],
-            }
-        ],
-        {"xaxis": round_ticks(history.numbers)},
-    )
-
-
-def _span(values: Array, unit: str) -> str:
-    """From where to where values go, in words."""
-    if np.isnan(values).all():
-        return "nobody took part"
-    low, high = number(float(np.nanmin(values))), number(float(np.nanmax(values)))
-    parts = [low, unit, "throughout"] if low == high else [low, "to", high, unit]
-    return " ".join(part for part in parts if part)
 
 
 def add_bar(figure: go.Figure, rows: list[str], phase: str, values: list[float | None], unit: str) -> None:

@@ -12,21 +12,20 @@ from airtune.results.comparison import ComparedRun, Comparison, Entry, mean
 from airtune.results.comparison_table import LABEL, NONE, columns, comparison_lines, verdict
 from airtune.results.contender import Contender
 from airtune.results.formats import duration, number
-from airtune.results.page import Section, folded, page, scrolled_text, table
+from airtune.results.page import Section, origin, page, scenario_section, table
 from airtune.results.plans import plan_file, read_plan
 
 
 def comparison_page(comparison: Comparison, scenario: str, charts: Sequence[Chart]) -> str:
     """The page as text; `scenario` is shown as it is."""
     start = comparison.runs[0].history.start
-    elapsed = duration(sum(run.history.summary["elapsed_s"] for run in comparison.runs))
+    elapsed_s = sum(run.history.summary["elapsed_s"] for run in comparison.runs)
     lines = comparison_lines(comparison)
     if any(_time(comparison, entry) is None for entry in comparison.entries):
         lines.append("a dash where a seed did not reach the target")
     notes = "".join(f"<p>{html.escape(line)}.</p>" for line in lines)
     sentence, figures = html.escape(verdict(comparison)), html.escape(_rivals(comparison))
     summary = f'<p class="verdict">{sentence}</p><p>{figures}</p>'
-    yaml = folded("YAML with every default spelled out", scrolled_text("Scenario as YAML", scenario))
     return page(
         "comparison",
         start["scenario"],
@@ -35,9 +34,8 @@ def comparison_page(comparison: Comparison, scenario: str, charts: Sequence[Char
         before=[
             Section("methods", "Methods", f'{table(_table(comparison))}<div class="notes">{notes}</div>')
         ],
-        after=[Section("scenario", "Scenario", yaml)],
-        footer=f"airtune {start['version']} on {start['machine']}. The rounds of all runs took {elapsed} "
-        "there; every other time on this page is simulated.",
+        after=[scenario_section(scenario)],
+        footer=origin(start, "The rounds of all runs", elapsed_s),
     )
 
 
@@ -49,7 +47,7 @@ def comparison_charts_of(comparison: Comparison) -> list[Chart]:
         comparison_charts.loss_over_time(contenders, target),
         comparison_charts.loss_over_bytes(contenders, target),
         comparison_charts.time_shares(contenders),
-        comparison_client_charts.timeline_chart(contenders),
+        comparison_client_charts.timelines(contenders),
         comparison_client_charts.prune_chart(contenders),
         comparison_client_charts.bandwidth_chart(contenders),
         comparison_charts.planned_chart(contenders),

@@ -10,6 +10,8 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from airtune.results.charts import Chart, Choice, Table
+from airtune.results.events import StartEvent
+from airtune.results.formats import duration
 
 HERE = Path(__file__).parent
 
@@ -55,6 +57,20 @@ def page(
         plotly=get_plotlyjs(),
         figures=_figures(charts),
         script=_text("page.js"),
+    )
+
+
+def scenario_section(text: str) -> Section:
+    """The scenario as it is."""
+    yaml = scrolled_text("Scenario as YAML", text)
+    return Section("scenario", "Scenario", folded("YAML with every default spelled out", yaml))
+
+
+def origin(start: StartEvent, rounds: str, elapsed_s: float) -> str:
+    """For the footer: by what the page was made, and how long `rounds` ("The rounds") really took."""
+    return (
+        f"airtune {start['version']} on {start['machine']}. {rounds} took {duration(elapsed_s)} there; "
+        "every other time on this page is simulated."
     )
 
 

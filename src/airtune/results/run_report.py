@@ -8,13 +8,12 @@ from airtune.results.charts import Chart, Table
 from airtune.results.events import waits_for_all
 from airtune.results.formats import amount, duration, number
 from airtune.results.history import History
-from airtune.results.page import Section, folded, page, scrolled_text, table
+from airtune.results.page import Section, folded, origin, page, scenario_section, table
 
 
 def run_page(history: History, scenario: str, charts: Sequence[Chart]) -> str:
     """The page as text; `scenario` is shown as it is."""
     start = history.start
-    elapsed = duration(history.summary["elapsed_s"])
     return page(
         "report",
         start["scenario"],
@@ -23,14 +22,9 @@ def run_page(history: History, scenario: str, charts: Sequence[Chart]) -> str:
         before=() if history.rounds else [Section("rounds", "Rounds", "<p>No round has finished yet.</p>")],
         after=[
             Section("clients", "Clients", folded("Table: clients of the run", table(_members(history)))),
-            Section(
-                "scenario",
-                "Scenario",
-                folded("YAML with every default spelled out", scrolled_text("Scenario as YAML", scenario)),
-            ),
+            scenario_section(scenario),
         ],
-        footer=f"airtune {start['version']} on {start['machine']}. The rounds took {elapsed} there; "
-        "every other time on this page is simulated.",
+        footer=origin(start, "The rounds", history.summary["elapsed_s"]),
     )
 
 
@@ -41,7 +35,7 @@ def run_charts(history: History) -> list[Chart]:
     charts = [
         round_charts.loss_chart(history),
         round_charts.group_loss_chart(history),
-        client_charts.timeline_chart(history),
+        client_charts.timeline_of(history),
         client_charts.prune_chart(history),
         client_charts.bandwidth_chart(history),
         client_charts.time_chart(history),
