@@ -6,23 +6,22 @@ budget, divided by the transmit power, has the same form but for T. So every cli
 shape, and the keep rate that its rate R supports is the least of what they allow.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from airtune.planning.tables import Stacked, straight_pieces
+
 if TYPE_CHECKING:
+    from airtune.planning.budgets import Energy
     from airtune.planning.problem import Problem
-    from airtune.planning.tables import Falling
 
 Array = npt.NDArray[np.float64]
 
-_STRAIGHT = 1e-12  # relative: a table's slopes that are one
 _ROUNDING = 1e-9  # relative, of bits: what does not depend on x is met within it
-_Line = tuple[float, float, float, float, float, float, float]
+_Lines = tuple[list[Array], npt.NDArray[np.bool_]]  # a limit's fields as (K, L), and which of them there are
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,16 @@ class Limits:
     @classmethod
     def of(cls, problem: "Problem") -> "Limits":
         """The limits of every client for ρ from 0 to its `prune_max`."""
-        lines = [list(_lines(problem, k)) for k in range(len(problem.ids))]
-        longest = max(map(len, lines))
-        filled = [own + own[:1] * (longest - len(own)) for own in lines]
-        return cls(*np.ascontiguousarray(np.array(filled).transpose(2, 1, 0)))
+        clients, end = len(problem.ids), np.maximum(problem.prune_max, np.finfo(float).tiny)
+        payload, compute = Stacked.of(problem.payload, clients), Stacked.of(problem.compute, clients)
+        lines, given = _deadline_lines(problem, end, payload, compute)
+        if problem.energy is not None:
+            more, also = _energy_lines(problem, problem.energy, end, payload)
+            lines = [np.column_stack(pair) for pair in zip(lines, more, strict=True)]
+            given = np.column_stack([given, also])
+        place = np.argsort(~given, axis=1, kind="stable")[:, : given.sum(1).max()]
+        place = np.where(np.take_along_axis(given, place, 1), place, 0)
+        return cls(*(np.ascontiguousarray(np.take_along_axis(values, place, 1).T) for values in lines))
 
     def take(self, clients: slice | npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> "Limits":
         """The limits of some of the clients."""
@@ -101,48 +106,28 @@ class Limits:
         return np.where(saves, self.since, np.inf).min(0), np.asarray(~saves.any(0))
 
 
-def _lines(problem: "Problem", k: int) -> Iterator[_Line]:
-    """A client's lines: room, compute and bits of each, the deadline's first."""
-    end, fixed = float(problem.prune_max[k]), float(problem.fixed_s[k])
-    payload = None if problem.payload is None else problem.payload[k]
-    compute = None if problem.compute is None else problem.compute[k]
-    upload = float(problem.fixed_bits[k]), float(problem.payload_bits[k])
-    busy = 0.0, float(problem.compute_s[k])
-    for left, right in _pieces(end, payload, compute):
-        offset, slope = _line(compute, busy, left, right)
-        yield 1.0, -(fixed + offset), slope, *_line(payload, upload, left, right), 1.0 - right, 1.0 - left
-    limit = problem.energy
-    if limit is None or not limit.budget_j[k] < np.inf or limit.transmit_w[k] == 0:
-        return
-    watts = float(limit.transmit_w[k])
-    room, per_keep = float(limit.budget_j[k] - limit.fixed_j[k]) / watts, float(limit.compute_j[k]) / watts
-    for left, right in _pieces(end, payload):
-        yield 0.0, room, per_keep, *_line(payload, upload, left, right), 1.0 - right, 1.0 - left
+def _deadline_lines(problem: "Problem", end: Array, payload: Stacked, compute: Stacked) -> _Lines:
+    left, right = straight_pieces(end, [payload, compute])
+    offset, slope = _line(compute, np.zeros_like(end), problem.compute_s, left, right)
+    bits = _line(payload, problem.fixed_bits, problem.payload_bits, left, right)
+    grows = np.ones_like(left)
+    return [grows, -(problem.fixed_s[:, None] + offset), slope, *bits, 1.0 - right, 1.0 - left], left < right
 
 
-def _pieces(end: float, *tables: "Falling | None") -> list[tuple[float, float]]:
-    """Intervals of ρ up to `end` over which all tables are straight, from 0 on."""
-    given = [table for table in tables if table is not None]
-    inner = sorted({point for table in given for point in table.prune.tolist() if 0 < point < end})
-    nodes = [0.0]
-    for node, right in pairwise([*inner, max(end, np.finfo(float).tiny)]):
-        if any(_bends(table, nodes[-1], node, right) for table in given):
-            nodes.append(node)
-    return list(pairwise([*nodes, max(end, np.finfo(float).tiny)]))
+def _energy_lines(problem: "Problem", energy: "Energy", end: Array, payload: Stacked) -> _Lines:
+    left, right = straight_pieces(end, [payload])
+    limited = (energy.budget_j < np.inf) & (energy.transmit_w != 0)
+    watts = np.where(limited, energy.transmit_w, 1.0)
+    room, slope = (energy.budget_j - energy.fixed_j) / watts, energy.compute_j / watts
+    bits = _line(payload, problem.fixed_bits, problem.payload_bits, left, right)
+    width = np.ones_like(left)
+    lines = [0.0 * width, room[:, None] * width, slope[:, None] * width, *bits, 1.0 - right, 1.0 - left]
+    return lines, (left < right) & limited[:, None]
 
 
-def _bends(table: "Falling", left: float, node: float, right: float) -> bool:
-    before, at, after = (float(table(prune)) for prune in (left, node, right))
-    steep, flat = (before - at) / (node - left), (at - after) / (right - node)
-    return abs(steep - flat) > _STRAIGHT * max(abs(steep), abs(flat))
-
-
-def _line(
-    table: "Falling | None", numbers: tuple[float, float], left: float, right: float
-) -> tuple[float, float]:
-    """Value at x = 0 and slope over x of a table between two points, or the two numbers in its place."""
-    if table is None:
-        return numbers
-    start, end = float(table(left)), float(table(right))
-    slope = (start - end) / (right - left)
-    return end - slope * (1.0 - right), slope
+def _line(table: Stacked, fixed: Array, slope: Array, left: Array, right: Array) -> tuple[Array, Array]:
+    """(K, L) value at x = 0 and slope over x of tables between two points, or the numbers in their place."""
+    start, end = table(left), table(right)
+    fall = np.divide(start - end, right - left, out=np.zeros_like(left), where=right > left)
+    given = table.given[:, None]
+    return np.where(given, end - fall * (1.0 - right), fixed[:, None]), np.where(given, fall, slope[:, None])
