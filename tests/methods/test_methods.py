@@ -106,14 +106,13 @@ def test_joint_select_leaves_nobody_out_who_has_not_been_compared(problem):
     second = method.plan(replace(nothing, number=2))
     assert second.participates.sum() == 3
     assert second.weight == pytest.approx(np.where(second.participates, 1 / 3, 0))
-    assert method.plan(nothing).participates.all()
-    fast = int(np.argmin(full_round_s(problem)))
-    apart = np.zeros((4, 4))
-    known = np.flatnonzero(second.participates & (np.arange(4) != fast))
-    apart[fast, known] = apart[known, fast] = 1e-6
-    third = method.plan(alike(problem, apart))
+    assert method.plan(replace(nothing, number=4)).participates.all()  # where nothing can ever be told
+    assert second.participates[~stragglers(problem)].all()
+    known = second.participates[:, None] & second.participates & ~np.eye(4, dtype=bool)
+    third = method.plan(alike(problem, np.where(known, 1e-6, 0)))
     assert third.participates[~second.participates].all()
-    assert third.participates[fast]
+    assert third.participates[int(np.argmin(full_round_s(problem)))]
+    assert third.participates.sum() == 3
 
 
 def test_joint_select_merges_with_the_weights_of_those_who_are_stood_in_for(problem):

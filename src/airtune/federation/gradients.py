@@ -83,9 +83,11 @@ def update(
     square = max(float(share @ signal @ share), float(each.mean()) / MOST_NOISE)
     distance = np.maximum(each[:, None] + each - 2 * signal, LEAST * square) / square
     pairs = np.ix_(own, own)
-    apart = before.apart.copy()
-    seen = apart[pairs] > 0
-    apart[pairs] = np.where(seen, MEMORY * apart[pairs] + (1 - MEMORY) * distance, distance)
+    old = before.apart[pairs]
+    # As the mean gradient shrinks, all are farther apart beside it: the absent too, by as much.
+    growth = distance[old > 0].sum() / old[old > 0].sum() if old.any() else 1.0
+    apart = before.apart * (MEMORY + (1 - MEMORY) * growth)
+    apart[pairs] = np.where(old > 0, MEMORY * old + (1 - MEMORY) * distance, distance)
     np.fill_diagonal(apart, 0.0)
     unlike = before.unlike.copy()
     measured = apart.any(axis=1)

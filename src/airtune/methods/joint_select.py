@@ -9,11 +9,12 @@ is least; the gap that is certified is that of the plan for those chosen. Channe
 always the same.
 
 In the first round all learn the same, the form of an answer, whatever data they hold: few will do. Nobody is
-left out for what is not known: in the second round the fastest client and every second of the others take
-part and are compared, in the third it and the rest.
+left out for what is not known: in the second round the faster half of all take part and are compared, in the
+third the faster half of those left, beside one that is known, and in the fourth all that are left.
 """
 
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from airtune.planning.stragglers import full_round_s
 
 TRIED = 8  # at a time: those whose round would take longest
 FEWEST = 2  # a client that trains alone tells nothing about noise
+ALL_COMPARED = 4  # the round before which not all of those never compared have to take part
 
 
 def rule(situation: Situation) -> Plan:
@@ -38,7 +40,7 @@ def rule(situation: Situation) -> Plan:
     chosen = best = situation.allowed
     least = _total(situation, chosen)
     while chosen.sum() > (FEWEST if situation.number > 1 else 1):
-        smaller = [_without(chosen, k) for k in _slowest(situation, chosen)]
+        smaller = [_without(chosen, k) for k in _by_time(situation, chosen)[:TRIED]]
         totals = [_total(situation, some) for some in smaller]
         chosen = smaller[int(np.argmin(totals))]
         if min(totals) < least:
@@ -47,20 +49,19 @@ def rule(situation: Situation) -> Plan:
 
 
 def _never_compared(situation: Situation) -> Mask:
-    """(K,) whose distance to the fastest client is not known."""
+    """(K,) of whom it is not known how far they are from the others."""
     assert situation.known is not None
-    unknown = situation.allowed & (situation.known.distances[_fastest(situation)] == 0)
-    unknown[_fastest(situation)] = False
-    return np.asarray(unknown)
+    return np.asarray(situation.allowed & (situation.known.distances == 0).all(axis=1))
 
 
 def _compare(situation: Situation, unknown: Mask) -> Plan:
-    """A round of the fastest client and of some that it was never compared with; of three at least."""
-    order = [k for k in _by_time(situation, situation.allowed) if k != _fastest(situation)]
-    some = [k for k in order if unknown[k]]
-    some = some[1::2] if situation.number == 2 else some
-    some += [k for k in reversed(order) if k not in some][: max(0, 2 - len(some))]
-    chosen = np.isin(np.arange(len(unknown)), [*some, _fastest(situation)])
+    """A round of some that were never compared and of the fastest one that was; of three at least."""
+    order = _by_time(situation, situation.allowed)[::-1]
+    waiting = [k for k in order if unknown[k]]
+    some = waiting[: ceil(len(waiting) / 2)] if situation.number < ALL_COMPARED else waiting
+    some += [k for k in order if not unknown[k]][:1]
+    some += [k for k in order if k not in some][: max(0, 3 - len(some))]
+    chosen = np.isin(np.arange(len(unknown)), some)
     problem = situation.problem(chosen)
     share = np.where(chosen, problem.weight, 0.0) / problem.weight[chosen].sum()
     return _planned(situation, replace(problem, weight=share), "joint", chosen)
@@ -93,14 +94,6 @@ def _total(situation: Situation, chosen: Mask) -> float:
 
 def _without(chosen: Mask, client: int) -> Mask:
     return np.asarray(chosen & (np.arange(len(chosen)) != client))
-
-
-def _slowest(situation: Situation, chosen: Mask) -> list[int]:
-    return _by_time(situation, chosen)[:TRIED]
-
-
-def _fastest(situation: Situation) -> int:
-    return _by_time(situation, situation.allowed)[-1]
 
 
 def _by_time(situation: Situation, chosen: Mask) -> list[int]:
