@@ -142,6 +142,21 @@ def test_clients_of_rounds_are_known_and_come_once(tmp_path, make_events):
         read_events(path)
 
 
+def test_the_missing_are_known_and_come_once(tmp_path, make_events):
+    path, events = tmp_path / "events.jsonl", make_events()
+    client = events[0]["clients"][0]["id"]
+    for names, expected in ((["stranger"], "'stranger'"), ([client, client], repr(client))):
+        events[1]["missing"] = [{"id": name, "reason": "out of memory"} for name in names]
+        write_lines(path, events)
+        with pytest.raises(
+            InputError, match=f"line 2: clients: found {expected}, expected clients of the start"
+        ):
+            read_events(path)
+    events[1]["missing"] = [{"id": client, "reason": "out of memory"}]
+    write_lines(path, events)
+    assert read_events(path) == events
+
+
 def test_the_start_event_comes_first_and_once(tmp_path, make_events):
     path, events = tmp_path / "events.jsonl", make_events()
     write_lines(path, events[1:])

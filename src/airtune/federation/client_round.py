@@ -51,7 +51,8 @@ def answer(message: Message, context: Context) -> Message:
     if lost:
         lost = put_back(residual, full, assignment.reduction, lost)
         keep_residual(context, assignment.round_number, lost)
-    return Message(Update(matrices, trained.loss, trained.work).to_content(), reply_to=message)
+    update = Update(client, assignment.round_number, matrices, trained.loss, trained.work)
+    return Message(update.to_content(), reply_to=message)
 
 
 _scenario = lru_cache(maxsize=2)(configured_scenario)

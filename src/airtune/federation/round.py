@@ -11,10 +11,11 @@ from airtune.costs.round_time import steps_within
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.clock import Work, clock_round, clock_unplanned
 from airtune.federation.gradients import unknown, update
-from airtune.federation.learn import Learner, Listener
+from airtune.federation.learn import Learner
 from airtune.federation.learnt_rounds import ClientTraining, LearntRound
 from airtune.federation.messages import Assignment
 from airtune.federation.setting import Setting
+from airtune.federation.trainings import Listener
 from airtune.planning import Pace, Plan
 from airtune.radio.channel import Channels, draw_channels
 
@@ -34,8 +35,10 @@ def play_round(
 ) -> tuple[Plan, Checkpoint]:
     """Plan and play the round after `before`: everybody planned for trains, and the server waits for all.
 
+    Who fails, or sends something else than an update, is missing from the round and named in its event.
+
     Raises:
-        AirtuneError: a client fails or its update cannot be merged; names the client.
+        AirtuneError: no update came, says why none did; or what was merged is of no use.
         StateGoneError: the round is not known, and `before` has no adapter to learn it from.
         InfeasibleError: this round's channels allow no plan.
     """
@@ -51,6 +54,7 @@ def play_round(
     event = {
         "event": "round",
         **facts,
+        **missing_named(setting, learnt.missing),
         "clock_s": clock_s,
         "loss": learnt.loss,
         "group_loss": learnt.group_loss,
@@ -120,7 +124,7 @@ def clocked(
         for client, done in training.items()
     }
     times = clock_round(setting, planned.channels, planned.plan, work)
-    round_s = max(spent.total_s for spent in times.values())
+    round_s = max((spent.total_s for spent in times.values()), default=0.0)
     clients = [
         {
             "id": members[client].id,
@@ -148,3 +152,10 @@ def clocked(
         "flops": sum(done.flops for done in work.values()),
         "clients": clients,
     }
+
+
+def missing_named(setting: Setting, missing: Mapping[int, str]) -> dict[str, list[dict[str, str]]]:
+    """The part of a round's event that names whose update is missing, and why; empty if nobody's is."""
+    members = setting.scenario.members()
+    named = [{"id": members[client].id, "reason": why} for client, why in sorted(missing.items())]
+    return {"missing": named} if named else {}

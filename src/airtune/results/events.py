@@ -85,6 +85,14 @@ class OnItsWay(TypedDict):
 
 
 @_checked
+class Missing(TypedDict):
+    """A client whose update did not come or was refused, and why: the round was merged without it."""
+
+    id: str
+    reason: str
+
+
+@_checked
 class KnownGradients(TypedDict):
     """What is known of the clients' gradients after a round, in the start event's order (`costs.error`)."""
 
@@ -105,9 +113,10 @@ class PlannedPace(TypedDict):
 class RoundEvent(TypedDict):
     """One finished round. A client that was left out of it is absent from `clients`.
 
-    So is one whose update is on its way when the round ends without waiting for it; `flights` has it.
-    `round_s`, `clock_s`, `planned_s` and `fedit_s` are simulated seconds; `elapsed_s` are real seconds since
-    the process started or resumed the run.
+    So is one whose update is on its way when the round ends without waiting for it; `flights` has it. One
+    that is `missing` is absent too where nobody knows what it did. `round_s`, `clock_s`, `planned_s` and
+    `fedit_s` are simulated seconds; `elapsed_s` are real seconds since the process started or resumed the
+    run.
     """
 
     event: Literal["round"]
@@ -125,6 +134,7 @@ class RoundEvent(TypedDict):
     gradients: NotRequired[KnownGradients]
     pace: NotRequired[PlannedPace]
     clients: list[ClientRound]
+    missing: NotRequired[list[Missing]]
     flights: NotRequired[list[OnItsWay]]
 
 
@@ -272,7 +282,9 @@ def _check_order(path: str | Path, events: list[dict[str, Any]]) -> None:
             known = {client["id"] for client in event["clients"]}
         ids = [client["id"] for client in event.get("clients", [])]
         ids += [flight["row"]["id"] for flight in event.get("flights", [])]
+        missing = [client["id"] for client in event.get("missing", [])]
         wrong = [client for client in ids if client not in known or ids.count(client) > 1]
+        wrong += [client for client in missing if client not in known or missing.count(client) > 1]
         if wrong:
             raise InputError(
                 path, f"line {number}: clients", wrong[0], "clients of the start event, each once"
