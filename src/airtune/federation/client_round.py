@@ -1,15 +1,18 @@
 """A client's part in a round: the sub-model it is sent, trained on its own data."""
 
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import numpy as np
 from flwr.app import Context, Message
+from torch import nn
 
 from airtune.federation.messages import Assignment, Update
 from airtune.federation.residual import keep_residual, residual_before
 from airtune.learning.local_data import round_batches
 from airtune.learning.models import load_base
-from airtune.learning.training import train as train_locally
+from airtune.learning.tokens import Batch
+from airtune.learning.training import Trained, train
 from airtune.payload.update import encode_update
 from airtune.pruning.adapters import complete_sent, put_back, slice_adapter
 from airtune.pruning.submodel import (
@@ -21,9 +24,16 @@ from airtune.pruning.submodel import (
 from airtune.randomness import generator
 from airtune.scenario_file import configured_scenario
 
+LocalRule = Callable[[nn.Module, Iterable[Batch], float, float], Trained]
 
-def answer(message: Message, context: Context) -> Message:
-    """Build the assigned sub-model, train its adapters on the round's batches, send them back."""
+
+def answer(message: Message, context: Context, rule: LocalRule = train) -> Message:
+    """Build the assigned sub-model, train its adapters on the round's batches, send them back.
+
+    Args:
+        rule: trains a sub-model in place on batches: its arguments and result are those of
+            `learning.training.train`.
+    """
     scenario = _scenario(str(context.run_config["scenario"]))
     assignment = Assignment.from_content(message.content)
     base = load_base(scenario.model.name, scenario.model.dtype)
@@ -35,7 +45,7 @@ def answer(message: Message, context: Context) -> Message:
     batches = round_batches(
         scenario, client, assignment.round_number, assignment.steps, assignment.reduction.examples
     )
-    trained = train_locally(submodel, batches, scenario.training.learning_rate, assignment.proximal)
+    trained = rule(submodel, batches, scenario.training.learning_rate, assignment.proximal)
     residual = residual_before(context, assignment.round_number)
     if residual is None:
         residual = {
