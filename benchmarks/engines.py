@@ -48,10 +48,9 @@ def main() -> None:
             ended = time.perf_counter()
             begin, start, *rounds = stopwatch.seconds
             each = [after - earlier for earlier, after in zip([start, *rounds], rounds, strict=False)]
-            print(
-                f"{engine}: {start - begin:.1f} s to start, rounds {', '.join(f'{one:.1f}' for one in each)} s "
-                f"(median {statistics.median(each):.1f}), {ended - rounds[-1]:.1f} s to end; load {before:.1f}"
-            )
+            print(f"{engine}: {start - begin:.1f} s to start, {ended - rounds[-1]:.1f} s to end, rounds")
+            print(f"    {', '.join(f'{one:.1f}' for one in each)} s (median {statistics.median(each):.1f})")
+            print(f"    load average before: {before:.1f}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_a_client_of_one_s_own_learns_with_our_server(tiny, finished, tmp_path):
     config = {"scenario": str(EXAMPLES / "tiny.yaml"), "out": str(tmp_path / "run"), "resume": False}
     server_app(Observer())(InProcessGrid(module.app, len(tiny.members()), config), served(config))
     start, *rounds, _ = read_events(tmp_path / "run" / "events.jsonl")
-    assert not any("missing" in event for event in rounds)
+    assert not any("lost" in event for event in rounds)
     assert rounds[-1]["loss"] < start["loss"] - 0.03
     adapter = "adapter/adapter_model.safetensors"
     assert (tmp_path / "run" / adapter).read_bytes() != (finished / adapter).read_bytes()

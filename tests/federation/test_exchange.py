@@ -98,7 +98,7 @@ class Played:
     adapter: Adapter
     products: np.ndarray
     facts: dict
-    missing: dict
+    failed: dict
 
 
 def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | None = None) -> Played:
@@ -114,7 +114,9 @@ def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | N
     )
     merged = merge(setting, adapter, planned.assignments, done.trained)
     moved = products(adapter, list(done.trained.values()))
-    return Played(planned.plan, merged, moved, clocked(setting, planned, done.facts), done.missing)
+    return Played(
+        planned.plan, merged, moved, clocked(setting, planned, done.facts, done.failed), done.failed
+    )
 
 
 @pytest.mark.parametrize("order", [(4, 3, 2, 1), (2, 4, 1, 3)])
@@ -220,11 +222,15 @@ def test_a_wrong_reply_is_left_out_and_blamed_on_its_client(tamper, expected, se
     """What is merged is what would have been without that client: the weights are those that are left."""
     app = fake_app(setting, lambda client, content: tamper(content) if client == 2 else content)
     played = play(InProcessGrid(app, 4, {}), setting, adapter)
-    assert list(played.missing) == [2]
-    assert re.search(expected, played.missing[2])
+    assert list(played.failed) == [2]
+    assert re.search(expected, played.failed[2])
     gone = play(Partial(fake_app(setting), 4, {}), setting, adapter)
-    assert gone.missing == {2: "no node that could be reached"}
+    assert gone.failed == {2: "no node that could be reached"}
     assert all((played.adapter[name] == gone.adapter[name]).all() for name in adapter)
+    assert [(one["id"], one["why"], one["reason"]) for one in played.facts.pop("lost")] == [
+        ("fast-0", "failure", played.failed[2])
+    ]
+    assert gone.facts.pop("lost")[0]["reason"] == gone.failed[2]
     assert played.facts == gone.facts
     assert [row["id"] for row in played.facts["clients"]] == ["slow-0", "slow-1", "fast-1"]
 
@@ -253,7 +259,7 @@ def test_an_endless_reason_is_cut_and_does_nothing_to_a_terminal(setting, adapte
         return identifiers
 
     grid.push_messages = pushed
-    (reason,) = play(grid, setting, adapter).missing.values()
+    (reason,) = play(grid, setting, adapter).failed.values()
     assert len(reason) < 300
     assert reason.isprintable()
 
@@ -273,7 +279,7 @@ class Impostor(InProcessGrid):
 def test_a_reply_counts_once_and_only_from_the_node_that_was_asked(setting, adapter):
     told = []
     played = play(Impostor(fake_app(setting), 4, {}), setting, adapter, told)
-    assert played.missing == {0: "a reply that comes from another's node"}
+    assert played.failed == {0: "a reply that comes from another's node"}
     assert told == ["slow-1", "fast-0", "fast-1"]
 
 
@@ -302,7 +308,7 @@ def test_no_reply_whatever_is_in_it_stops_a_round(data, setting, adapter):
         return RecordDict(kept | data.draw(st.dictionaries(names, record, max_size=3)))
 
     played = play(InProcessGrid(fake_app(setting, tamper), 4, {}), setting, adapter)
-    assert set(played.missing) <= {3}
+    assert set(played.failed) <= {3}
     assert all(np.isfinite(matrix).all() for matrix in played.adapter.values())
 
 

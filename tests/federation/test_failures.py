@@ -74,11 +74,11 @@ def test_a_run_goes_on_without_a_client_and_names_it(method, spoil, reason, tiny
     scenario = Scenario.model_validate(tiny.model_dump() | {"method": method})
     monkeypatch.setattr(in_process, "client_app", Saboteur(spoil))
     first, second, third = rounds_of(run(scenario, tmp_path / "run"))
-    assert [client["id"] for client in second["missing"]] == ["fast-0"]
-    assert reason in second["missing"][0]["reason"]
+    assert [client["id"] for client in second["lost"]] == ["fast-0"]
+    assert reason in second["lost"][0]["reason"]
     assert "fast-0" not in [row["id"] for row in second["clients"]]
-    assert "missing" not in first
-    assert "missing" not in third
+    assert "lost" not in first
+    assert "lost" not in third
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["rounds"] == 3
 
 

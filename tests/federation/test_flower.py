@@ -12,8 +12,10 @@ import psutil
 import pytest
 
 from airtune import AirtuneError, Scenario, load_scenario, run
+from airtune.federation.flower import HOST, QUIET, free_ports
 from airtune.observer import Observer
 from airtune.results.events import read_events
+from airtune.scenario_file import dump_scenario
 
 ROOT = Path(__file__).parents[2]
 ADAPTER = "adapter/adapter_model.safetensors"
@@ -90,6 +92,26 @@ def test_every_engine_learns_the_same_also_after_a_resume(engine, small, straigh
     run(small, tmp_path / "run", resume=True, engine=engine)  # there is nothing left to do
 
 
+class Killer(Observer):
+    """Kills the node of the last client, and all that it has started, after the first round."""
+
+    def on_round(self, event) -> None:
+        if event["round"] == 1:
+            living = [one for one in descendants() if one.status() != psutil.STATUS_ZOMBIE]
+            (node,) = (one for one in living if "partition-id=1 num-partitions=2" in one.cmdline())
+            for process in [*node.children(recursive=True), node]:
+                process.kill()
+
+
+def test_a_run_goes_on_without_a_node_that_is_killed(small, tmp_path):
+    folder = run(small, tmp_path / "run", observer=Killer(), engine="flower-deployment")
+    first, second = (event for event in read_events(folder / "events.jsonl") if event["event"] == "round")
+    assert "lost" not in first
+    assert [client["id"] for client in second["lost"]] == ["fast"]
+    assert [row["id"] for row in second["clients"]] == ["slow"]
+    assert descendants() == []
+
+
 def test_an_error_of_the_server_is_raised_here(small, tmp_path):
     task = small.task.model_dump() | {"data": str(tmp_path / "gone.jsonl")}
     wrong = Scenario.model_validate(small.model_dump() | {"task": task})
@@ -129,37 +151,84 @@ def test_nothing_outlives_a_parent_that_is_killed(tmp_path):
     assert marked(mark) == []
 
 
-def test_flwr_run_takes_the_project_as_it_is(tmp_path):
-    """A SuperLink that somebody else has started, and nothing of `airtune run`."""
-    pytest.importorskip("ray")
-    from airtune.federation.flower import HOST, QUIET, _free_ports
+class SuperLink:
+    """One that somebody has started by hand, with its nodes, and `flwr` to reach it."""
 
-    (port,) = _free_ports(1)
-    home = tmp_path / "flwr"
-    home.mkdir()
-    (home / "config.toml").write_text(
-        f'[superlink]\ndefault = "mine"\n[superlink.mine]\naddress = "{HOST}:{port}"\ninsecure = true\n'
-    )
-    binaries = Path(sys.executable).parent
-    search = os.pathsep.join([str(binaries), os.environ["PATH"]])
-    environment = os.environ | QUIET | {"FLWR_HOME": str(home), "PATH": search, "OMP_NUM_THREADS": "1"}
-    superlink = subprocess.Popen(
-        [binaries / "flower-superlink", "--insecure", "--simulation", "--host", HOST, "--port", str(port)],
-        env=environment,
-        cwd=tmp_path,
-    )
-    try:
-        command = [binaries / "flwr", "run", ROOT, "mine", "--stream"]
-        command += ["--federation-config", "num-supernodes=4 client-resources-num-cpus=1"]
+    def __init__(self, home: Path, *options: str, connection: str = "insecure = true") -> None:
+        (port,) = free_ports(1)
+        self.address, self._bin = f"{HOST}:{port}", Path(sys.executable).parent
+        (home / "flwr").mkdir()
+        (home / "flwr" / "config.toml").write_text(
+            f'[superlink]\ndefault = "mine"\n[superlink.mine]\naddress = "{self.address}"\n{connection}\n'
+        )
+        search = os.pathsep.join([str(self._bin), os.environ["PATH"]])
+        own = {"FLWR_HOME": str(home / "flwr"), "PATH": search, "OMP_NUM_THREADS": "1"}
+        self._environment, self._home, self._started = os.environ | QUIET | own, home, []
+        self.start("flower-superlink", "--host", HOST, "--port", str(port), *options)
+
+    def __enter__(self) -> "SuperLink":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for one in self._started:
+            if one.poll() is None:
+                for process in [*psutil.Process(one.pid).children(recursive=True), one]:
+                    process.kill()
+            one.wait()
+
+    def start(self, command: str, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [self._bin / command, *arguments]
+        self._started.append(subprocess.Popen(command, env=self._environment, cwd=self._home))
+        return self._started[-1]
+
+    def node(self, client: int, *options: str) -> subprocess.Popen[bytes]:
+        (port,) = free_ports(1)
+        own = ["--superlink", self.address, "--host", HOST, "--port", str(port)]
+        return self.start("flower-supernode", *own, "--node-config", f"partition-id={client}", *options)
+
+    def flwr(self, *arguments: str) -> None:
         for _ in range(100):
-            ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            if ran.returncode == 0:
-                break
+            command = [self._bin / "flwr", *arguments]
+            if subprocess.run(command, env=self._environment, check=False).returncode == 0:
+                return
             time.sleep(0.5)  # the SuperLink is not up yet
-        summary = json.loads((tmp_path / "runs" / "tiny-joint" / "summary.json").read_text())
-        assert summary["rounds"] == load_scenario(ROOT / "examples" / "tiny.yaml").rounds
-    finally:
-        started = [superlink, *psutil.Process(superlink.pid).children(recursive=True)]
-        for process in started:
-            process.kill()
-        superlink.wait()
+        raise AssertionError(arguments)
+
+
+def test_flwr_run_takes_the_project_as_it_is(tmp_path):
+    pytest.importorskip("ray")
+    with SuperLink(tmp_path, "--insecure", "--simulation") as superlink:
+        nodes = "num-supernodes=4 client-resources-num-cpus=1"
+        superlink.flwr("run", str(ROOT), "mine", "--stream", "--federation-config", nodes)
+    summary = json.loads((tmp_path / "runs" / "tiny-joint" / "summary.json").read_text())
+    assert summary["rounds"] == load_scenario(ROOT / "examples" / "tiny.yaml").rounds
+
+
+def test_encrypted_and_with_registered_nodes_alone(small, tmp_path):
+    """With the keys of the documented script. A stranger's node, which is there first, takes no part."""
+    one_round = small.model_copy(update={"rounds": 1})
+    keys = tmp_path / "keys"
+    subprocess.run([ROOT / "examples" / "flower-keys.sh", keys, HOST, "3"], check=True)
+    again = subprocess.run([ROOT / "examples" / "flower-keys.sh", keys, HOST, "3"], check=False)
+    assert again.returncode == 2
+    assert all(file.stat().st_mode & 0o077 == 0 for file in keys.iterdir())
+    files = {"ca": "ca.crt", "cert": "superlink.crt", "key": "superlink.key"}
+    options = [
+        f"--ssl-{'ca-cert' if name == 'ca' else name}file={keys / file}" for name, file in files.items()
+    ]
+    connection = f'root-certificates = "{keys / "ca.crt"}"'
+    off = "--disable-runtime-dependency-installation"
+    with SuperLink(tmp_path, *options, "--enable-supernode-auth", off, connection=connection) as superlink:
+        root = ["--root-certificates", str(keys / "ca.crt")]
+        for client in range(2):
+            superlink.flwr("supernode", "register", str(keys / f"node-{client}.pub"), "mine")
+        stranger = superlink.node(0, *root, "--auth-supernode-private-key", str(keys / "node-2"))
+        assert stranger.wait(timeout=60) != 0
+        for client in range(2):
+            superlink.node(client, *root, "--auth-supernode-private-key", str(keys / f"node-{client}"))
+        (tmp_path / "run.toml").write_text(
+            f"scenario = {json.dumps(dump_scenario(one_round))}\nout = {json.dumps(str(tmp_path / 'run'))}\n"
+        )
+        superlink.flwr("run", str(ROOT), "mine", "--stream", "--run-config", str(tmp_path / "run.toml"))
+    straight = run(one_round, tmp_path / "straight")
+    assert (tmp_path / "run" / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()

@@ -23,9 +23,9 @@ ORPHAN = [sys.executable, "-c", f"import subprocess; subprocess.Popen({SLEEPER!r
 
 
 def keeper(tmp_path: Path, run: list[str], server: str = SERVER) -> subprocess.Popen[bytes]:
-    from airtune.federation.flower import _free_ports
+    from airtune.federation.flower import free_ports
 
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     address = f"http://127.0.0.1:{port}/"
     plan = ProcessPlan([sys.executable, "-c", server, str(port)], address, [SLEEPER, ORPHAN], run)
     command = [sys.executable, "-m", "airtune.federation.keeper", plan.to_json(), str(tmp_path / "home")]

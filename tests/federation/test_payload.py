@@ -110,7 +110,7 @@ def test_a_wrong_payload_is_blamed_on_its_client(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = r"^an update whose matrix model\S+ has a scale that is negative or not"
     done = train_clients(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)
-    assert re.match(expected, done.missing[0])
+    assert re.match(expected, done.failed[0])
 
 
 def test_a_client_that_sends_another_format_is_refused(tiny):
@@ -121,4 +121,4 @@ def test_a_client_that_sends_another_format_is_refused(tiny):
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = "^an update without a matrix .* in uint8"
     done = train_clients(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)
-    assert re.match(expected, done.missing[0])
+    assert re.match(expected, done.failed[0])

@@ -142,17 +142,18 @@ def test_clients_of_rounds_are_known_and_come_once(tmp_path, make_events):
         read_events(path)
 
 
-def test_the_missing_are_known_and_come_once(tmp_path, make_events):
+def test_the_lost_are_known_and_come_once(tmp_path, make_events):
     path, events = tmp_path / "events.jsonl", make_events()
-    client = events[0]["clients"][0]["id"]
-    for names, expected in ((["stranger"], "'stranger'"), ([client, client], repr(client))):
-        events[1]["missing"] = [{"id": name, "reason": "out of memory"} for name in names]
+    one = events[1]["clients"].pop()
+    took = {"why": "failure", "reason": "out of memory", "bytes_up": 0, "bytes_down": 0, "flops": 0.0}
+    for names, expected in ((["stranger"], "'stranger'"), ([one["id"]] * 2, repr(one["id"]))):
+        events[1]["lost"] = [{"id": name, **took} for name in names]
         write_lines(path, events)
         with pytest.raises(
             InputError, match=f"line 2: clients: found {expected}, expected clients of the start"
         ):
             read_events(path)
-    events[1]["missing"] = [{"id": client, "reason": "out of memory"}]
+    events[1]["lost"] = [{"id": one["id"], **took}]
     write_lines(path, events)
     assert read_events(path) == events
 

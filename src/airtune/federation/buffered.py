@@ -19,7 +19,7 @@ from airtune.federation.gradients import unknown
 from airtune.federation.learn import Learner, merge
 from airtune.federation.learnt_rounds import next_key, without
 from airtune.federation.messages import Assignment
-from airtune.federation.round import PlannedRound, clocked, missing_named, plan_round
+from airtune.federation.round import PlannedRound, clocked, plan_round
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import Listener, Trainings
 from airtune.planning import Pace, Plan
@@ -64,7 +64,7 @@ def play_buffered_round(
     busy = {flight.client for flight in away}
     idle = {client: asked for client, asked in planned.assignments.items() if client not in busy}
     done = learner.train(before, idle, on_client) if idle else Trainings({}, {}, {})
-    facts = clocked(setting, planned, done.facts)
+    facts = clocked(setting, planned, done.facts, done.failed)
     for client, row in zip(done.facts, facts["clients"], strict=True):
         held = _held(setting, before, idle[client])
         away.append(
@@ -78,7 +78,7 @@ def play_buffered_round(
             )
         )
     if not away:
-        raise learner.nobody(before.round_number + 1, done.missing)
+        raise learner.nobody(before.round_number + 1, done.failed)
     away.sort(key=lambda flight: (flight.done_s, flight.client))
     size = min(math.ceil(setting.method.buffer.share * len(planned.assignments)), len(away))
     there, away = sorted(away[:size], key=lambda flight: flight.client), away[size:]
@@ -95,14 +95,14 @@ def play_buffered_round(
         "fedit_s": facts["fedit_s"],
         **{name: sum(row[name] for row in rows) for name in ("bytes_up", "bytes_down", "flops")},
         "clients": rows,
-        **missing_named(setting, done.missing),
+        **({"lost": facts["lost"]} if done.failed else {}),
         "clock_s": clock_s,
         "loss": loss,
         "group_loss": group_loss,
         "flights": [{name: getattr(flight, name) for name in TOLD} for flight in away],
     }
     changes = {f"{flight.client}/{name}": one for flight in away for name, one in flight.change.items()}
-    key = _key(without(next_key(before.key, setting.method, idle), done.missing), there)
+    key = _key(without(next_key(before.key, setting.method, idle), done.failed), there)
     state = Checkpoint(planned.number, clock_s, key, merged, learner.client_states(), event, changes)
     return planned.plan, state
 

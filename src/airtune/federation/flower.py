@@ -18,9 +18,11 @@ from pathlib import Path
 import torch
 
 from airtune.errors import AirtuneError, ArgumentError
+from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.folder import RunFolder
 from airtune.federation.keeper import ProcessPlan
 from airtune.federation.progress import ProgressReader
+from airtune.federation.residual import CLIENTS, hand_over
 from airtune.federation.server_app import RunOptions
 from airtune.observer import Observer
 from airtune.scenario import Scenario
@@ -29,7 +31,6 @@ from airtune.version import __version__
 
 HOST = "127.0.0.1"
 READ_S = 0.2
-CLIENTS = "clients"  # what they keep between rounds, in the run's folder
 CONNECTION = "airtune"  # its name in Flower's configuration
 
 # Of Flower and Ray: no installing, no telling anybody, no asking for updates.
@@ -64,6 +65,9 @@ def run_on_flower(
     folder.prepare(scenario, resume)
     if folder.finished():
         return
+    before = Checkpoint.load(folder.directory)
+    if before is not None:
+        hand_over(before, folder.directory / CLIENTS)
     # Its name is short: Ray puts sockets into it, and their names may have 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="airtune-"))
     reader = ProgressReader(home / "progress.jsonl", observer)
@@ -144,7 +148,7 @@ clientapp = "airtune.federation.client_app:app"
 
 def _process_plan(home: Path, clients: int, simulation: bool) -> ProcessPlan:
     """What to start: a SuperLink, a SuperNode for every client of a deployment, and the run."""
-    port, *node_ports = _free_ports(1 if simulation else 1 + clients)
+    port, *node_ports = free_ports(1 if simulation else 1 + clients)
     (home / "flwr").mkdir()
     (home / "flwr" / "config.toml").write_text(
         f'[superlink]\ndefault = "{CONNECTION}"\n\n'
@@ -165,7 +169,7 @@ def _process_plan(home: Path, clients: int, simulation: bool) -> ProcessPlan:
     return ProcessPlan(superlink, f"http://{HOST}:{port}/health", nodes, run)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface that nobody listens on."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

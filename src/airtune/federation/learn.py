@@ -84,7 +84,7 @@ class Learner:
     ) -> LearntRound:
         """The round of `assignments` (by client, without adapters), which follows `before`.
 
-        It is merged from the updates that came; who is missing is left out of it.
+        It is merged from the updates that came; who has failed is left out of it.
 
         Raises:
             AirtuneError: no update came, says why none did; or what was merged is of no use.
@@ -94,12 +94,12 @@ class Learner:
         def train() -> LearntRound:
             done = self.train(before, assignments, told)
             if not done.trained:
-                raise self.nobody(before.round_number + 1, done.missing)
+                raise self.nobody(before.round_number + 1, done.failed)
             merged = merge(self._setting, before.adapter, assignments, done.trained)
             moved = products(before.adapter, list(done.trained.values()))
             states, losses = self.client_states(), self.losses(merged)
-            own = without(key, done.missing)
-            return LearntRound(own, merged, states, done.facts, moved, *losses, done.missing)
+            own = without(key, done.failed)
+            return LearntRound(own, merged, states, done.facts, moved, *losses, done.failed)
 
         def told(client: str, loss: float) -> None:
             heard.append(client)
@@ -141,10 +141,10 @@ class Learner:
         """What clients in this process keep: real nodes keep their own, theirs would be lost with it."""
         return self._grid.client_states() if isinstance(self._grid, InProcessGrid) else {}
 
-    def nobody(self, round_number: int, missing: Mapping[int, str]) -> AirtuneError:
+    def nobody(self, round_number: int, failed: Mapping[int, str]) -> AirtuneError:
         """The error of a round without any update."""
         members = self._setting.scenario.members()
-        named = "; ".join(f"client {members[client].id}: {why}" for client, why in missing.items())
+        named = "; ".join(f"client {members[client].id}: {why}" for client, why in failed.items())
         return AirtuneError(f"round {round_number}: no update came; {named}")
 
     def _known_or(self, key: str, learn: Callable[[], LearntRound]) -> LearntRound:
@@ -156,7 +156,7 @@ class Learner:
             found = self._kept.find(key) if self._kept else None
             if found is None:
                 found = learn()
-                if self._kept and not found.missing:  # that some were missing says nothing of the next time
+                if self._kept and not found.failed:  # that some have failed says nothing of the next time
                     self._kept.keep(found)
         return found
 

@@ -55,7 +55,7 @@ class LearntRound:
 
     The adapter is empty where only the facts were left. `training` is by client number; `products` (n, n) are
     those of its clients' updates (`federation.gradients`), in the order of their numbers; `group_loss` is the
-    test loss on the text like each client group's own. `missing` are clients whose update did not come or was
+    test loss on the text like each client group's own. `failed` are clients whose update did not come or was
     refused, and why.
     """
 
@@ -66,7 +66,7 @@ class LearntRound:
     products: npt.NDArray[np.float64]
     loss: float
     group_loss: dict[str, float]
-    missing: Mapping[int, str] = field(default_factory=dict)
+    failed: Mapping[int, str] = field(default_factory=dict)
 
 
 def first_key(scenario: Scenario) -> str:
@@ -101,9 +101,9 @@ def next_key(key: str, method: Method, assignments: Mapping[int, Assignment]) ->
     return digest.hexdigest()
 
 
-def without(key: str, missing: Collection[int]) -> str:
-    """The key of a round in which some clients' updates are missing."""
-    return hashlib.sha256(f"{key} without {sorted(missing)}".encode()).hexdigest() if missing else key
+def without(key: str, failed: Collection[int]) -> str:
+    """The key of a round in which some clients have failed."""
+    return hashlib.sha256(f"{key} without {sorted(failed)}".encode()).hexdigest() if failed else key
 
 
 class LearntRounds:

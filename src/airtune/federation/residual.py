@@ -11,11 +11,13 @@ from pathlib import Path
 from flwr.app import Context
 from safetensors.numpy import load_file, save_file
 
+from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.messages import to_record
 from airtune.files import put_in_place
 from airtune.pruning.adapters import Adapter
 
 RECORD = "residual"
+CLIENTS = "clients"  # folder of such files in the folder of a run
 
 
 def residual_before(context: Context, round_number: int) -> Adapter | None:
@@ -35,14 +37,29 @@ def keep_residual(context: Context, round_number: int, residual: Adapter) -> Non
     if folder is None:
         context.state[RECORD] = to_record(residual)
         return
-    folder.mkdir(parents=True, exist_ok=True)
     before = max((number for number in _kept(folder) if number < round_number), default=round_number)
-    new = folder / "new"
-    save_file(residual, new)
-    put_in_place(new, _file(folder, round_number))
+    _write(folder, round_number, residual)
     for number in _kept(folder):
         if not before <= number <= round_number:
             _file(folder, number).unlink()
+
+
+def hand_over(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write what a checkpoint holds of clients' contexts to their files, for processes of their own."""
+    residuals: dict[str, Adapter] = {}
+    for name, array in checkpoint.clients.items():
+        client, record, matrix = name.split("/", 2)
+        if record == RECORD:
+            residuals.setdefault(client, {})[matrix] = array
+    for client, residual in residuals.items():
+        _write(folder / client, checkpoint.round_number, residual)
+
+
+def _write(folder: Path, round_number: int, residual: Adapter) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / "new"
+    save_file(residual, new)
+    put_in_place(new, _file(folder, round_number))
 
 
 def _folder(context: Context) -> Path | None:

@@ -19,6 +19,9 @@ from airtune.federation.trainings import Listener
 from airtune.planning import Pace, Plan
 from airtune.radio.channel import Channels, draw_channels
 
+FAILURE = "failure"
+UNKNOWN_WORK = {"bytes_up": 0, "bytes_down": 0, "flops": 0.0}
+
 
 @dataclass(frozen=True)
 class PlannedRound:
@@ -35,7 +38,7 @@ def play_round(
 ) -> tuple[Plan, Checkpoint]:
     """Plan and play the round after `before`: everybody planned for trains, and the server waits for all.
 
-    Who fails, or sends something else than an update, is missing from the round and named in its event.
+    Who fails, or sends something else than an update, is left out of the round and named in its event.
 
     Raises:
         AirtuneError: no update came, says why none did; or what was merged is of no use.
@@ -49,12 +52,11 @@ def play_round(
     planned = plan_round(setting, known, pace, before.round_number + 1)
     learnt = learner.learn(before, planned.assignments, on_client)
     known, pace = known_after(setting, known, planned, learnt), pace.after(planned.plan)
-    facts = clocked(setting, planned, learnt.training)
+    facts = clocked(setting, planned, learnt.training, learnt.failed)
     clock_s = before.clock_s + facts["round_s"]
     event = {
         "event": "round",
         **facts,
-        **missing_named(setting, learnt.missing),
         "clock_s": clock_s,
         "loss": learnt.loss,
         "group_loss": learnt.group_loss,
@@ -113,9 +115,16 @@ def known_after(setting: Setting, before: Gradients, planned: PlannedRound, lear
 
 
 def clocked(
-    setting: Setting, planned: PlannedRound, training: Mapping[int, ClientTraining]
+    setting: Setting,
+    planned: PlannedRound,
+    training: Mapping[int, ClientTraining],
+    failed: Mapping[int, str],
 ) -> dict[str, Any]:
-    """The round's event, but for what the server's judge and clocks add."""
+    """The round's event, but for what the server's judge and clocks add.
+
+    Args:
+        failed: whose updates the round has to do without, and why. What they did nobody knows.
+    """
     members, path = setting.scenario.members(), setting.measured.path
     work = {
         client: Work(
@@ -142,6 +151,10 @@ def clocked(
         }
         for client, spent in sorted(times.items())
     ]
+    lost = [
+        {"id": members[client].id, "why": FAILURE, "reason": reason, **UNKNOWN_WORK}
+        for client, reason in sorted(failed.items())
+    ]
     return {
         "round": planned.number,
         "round_s": round_s,
@@ -151,11 +164,5 @@ def clocked(
         "bytes_down": sum(done.bytes_down for done in work.values()),
         "flops": sum(done.flops for done in work.values()),
         "clients": clients,
+        **({"lost": lost} if lost else {}),
     }
-
-
-def missing_named(setting: Setting, missing: Mapping[int, str]) -> dict[str, list[dict[str, str]]]:
-    """The part of a round's event that names whose update is missing, and why; empty if nobody's is."""
-    members = setting.scenario.members()
-    named = [{"id": members[client].id, "reason": why} for client, why in sorted(missing.items())]
-    return {"missing": named} if named else {}

@@ -28,12 +28,12 @@ class Trainings:
     Attributes:
         trained: the matrices that each has trained, in the clients' order.
         facts: what its training was.
-        missing: whose update did not come or was refused, and why.
+        failed: whose update did not come or was refused, and why.
     """
 
     trained: dict[int, Adapter]
     facts: dict[int, ClientTraining]
-    missing: dict[int, str]
+    failed: dict[int, str]
 
 
 def train_clients(
@@ -47,7 +47,7 @@ def train_clients(
     """Have clients train. A client that fails, or whose reply is wrong, holds nobody up.
 
     Args:
-        nodes: node of every client, from `nodes_by_client`; one without is missing.
+        nodes: node of every client, from `nodes_by_client`; one without has failed.
         assignments: by client, their adapters still empty.
         on_client: told (client id, training loss) of every client as it finishes.
     """
@@ -64,14 +64,14 @@ def train_clients(
                 raise reply
             update, matrices = _read(setting, adapter, client, assignments[client], reply)
         except AirtuneError as error:
-            found.missing[client] = _short(str(error))
+            found.failed[client] = _short(str(error))
             continue
         sent = adapter_bytes(contents[client]), adapter_bytes(reply)
         found.trained[client] = matrices
         found.facts[client] = ClientTraining(update.loss, update.work, *sent)
         on_client(members[client].id, update.loss)
     # Sorted: floating-point sums must not depend on who answered first.
-    return Trainings(_sorted(found.trained), _sorted(found.facts), _sorted(found.missing))
+    return Trainings(_sorted(found.trained), _sorted(found.facts), _sorted(found.failed))
 
 
 def _read(

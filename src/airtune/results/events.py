@@ -85,11 +85,18 @@ class OnItsWay(TypedDict):
 
 
 @_checked
-class Missing(TypedDict):
-    """A client whose update did not come or was refused, and why: the round was merged without it."""
+class Lost(TypedDict):
+    """A client whose update a round was merged without, and what it took, as far as that is known.
+
+    `reason` is what was wrong, where the client has failed or its reply was refused.
+    """
 
     id: str
-    reason: str
+    why: Literal["failure"]
+    reason: NotRequired[str]
+    bytes_up: Amount
+    bytes_down: Amount
+    flops: Amount
 
 
 @_checked
@@ -114,9 +121,8 @@ class RoundEvent(TypedDict):
     """One finished round. A client that was left out of it is absent from `clients`.
 
     So is one whose update is on its way when the round ends without waiting for it; `flights` has it. One
-    that is `missing` is absent too where nobody knows what it did. `round_s`, `clock_s`, `planned_s` and
-    `fedit_s` are simulated seconds; `elapsed_s` are real seconds since the process started or resumed the
-    run.
+    whose update did not arrive is in `lost`. `round_s`, `clock_s`, `planned_s` and `fedit_s` are simulated
+    seconds; `elapsed_s` are real seconds since the process started or resumed the run.
     """
 
     event: Literal["round"]
@@ -134,7 +140,7 @@ class RoundEvent(TypedDict):
     gradients: NotRequired[KnownGradients]
     pace: NotRequired[PlannedPace]
     clients: list[ClientRound]
-    missing: NotRequired[list[Missing]]
+    lost: NotRequired[list[Lost]]
     flights: NotRequired[list[OnItsWay]]
 
 
@@ -280,11 +286,9 @@ def _check_order(path: str | Path, events: list[dict[str, Any]]) -> None:
             raise InputError(path, f"line {number}: event", event["event"], "start on line 1 and only there")
         if event["event"] == "start":
             known = {client["id"] for client in event["clients"]}
-        ids = [client["id"] for client in event.get("clients", [])]
+        ids = [client["id"] for part in ("clients", "lost") for client in event.get(part, [])]
         ids += [flight["row"]["id"] for flight in event.get("flights", [])]
-        missing = [client["id"] for client in event.get("missing", [])]
         wrong = [client for client in ids if client not in known or ids.count(client) > 1]
-        wrong += [client for client in missing if client not in known or missing.count(client) > 1]
         if wrong:
             raise InputError(
                 path, f"line {number}: clients", wrong[0], "clients of the start event, each once"

@@ -69,8 +69,8 @@ class RunProgress(Observer):
             f"round {event['round']}/{self._rounds}: test loss {event['loss']:.3f}, "
             f"simulated time {event['clock_s']:.1f} s (+{event['round_s']:.1f} s{equal})"
         )
-        for missing in event.get("missing", []):
-            self._say(f"round {event['round']}/{self._rounds}: without {missing['id']}: {missing['reason']}")
+        for lost in event.get("lost", []):
+            self._say(f"  without {lost['id']}: {lost.get('reason', lost['why'])}")
         self._update(advance=self._clients - len(event["clients"]))
 
     def _say(self, line: str) -> None:
