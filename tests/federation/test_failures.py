@@ -1,6 +1,7 @@
 """Whole runs in which clients fail: they go on without them, say so, and lose nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from flwr.app import Array, ConfigRecord, Context, Error, Message, RecordDict
 
 from airtune import AirtuneError, Scenario, run
-from airtune.federation import in_process
+from airtune.errors import ArgumentError
+from airtune.federation import flower, in_process
 from airtune.federation.client_app import app as client_app
 from airtune.observer import Observer
 from airtune.results.events import read_events
@@ -128,3 +130,27 @@ def test_an_adapter_of_no_use_is_not_kept(tiny, tmp_path, monkeypatch):
     with pytest.raises(AirtuneError, match="no finite test loss"):
         run(tiny, tmp_path / "run")
     assert len(rounds_of(tmp_path / "run")) == 1
+
+
+# -- Flower's engines, without starting them -----------------------------------------------------------
+
+
+def test_an_engine_that_does_not_start_leaves_its_log_and_nothing_else(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(flower, "_command", lambda name: "false")
+    with pytest.raises(AirtuneError, match="engine stopped before the run's end; see ") as error:
+        run(tiny, tmp_path / "run", engine="flower-deployment")
+    log = Path(str(error.value).split()[-1])
+    assert "has ended with status 1" in log.read_text()
+    shutil.rmtree(log.parent)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_an_engine_cannot_do_is_refused_before_it_is_started(tiny, finished, tmp_path, monkeypatch):
+    with pytest.raises(ArgumentError, match="expected none beside an engine of Flower's"):
+        run(tiny, tmp_path / "run", engine="flower-deployment", learnt=tmp_path / "learnt")
+    with pytest.raises(AirtuneError, match="not empty"):
+        run(tiny, finished, engine="flower-deployment")
+    monkeypatch.setattr(flower, "find_spec", lambda name: None)
+    with pytest.raises(AirtuneError, match=r"needs Ray: pip install 'airtune\[simulation\]'"):
+        run(tiny, tmp_path / "run", engine="flower-simulation")
+    assert not (tmp_path / "run").exists()

@@ -3,7 +3,6 @@
 Both engines run the apps in processes of their own; this one follows what the server tells.
 """
 
-import importlib.util
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -59,7 +59,7 @@ def run_on_flower(
     """
     if options.learnt is not None:
         raise ArgumentError("learnt", str(options.learnt), "none beside an engine of Flower's")
-    if simulation and importlib.util.find_spec("ray") is None:
+    if simulation and find_spec("ray") is None:
         raise AirtuneError("Flower's simulation engine needs Ray: pip install 'airtune[simulation]'")
     folder = RunFolder(directory.absolute())
     folder.prepare(scenario, resume)
