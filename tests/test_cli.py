@@ -425,6 +425,9 @@ def test_comparisons_that_cannot_begin(refused, tmp_path):
     given = ["compare", TINY, "--out", "out", "--methods"]
     assert "--methods: found 'best', expected one of joint" in refused(*given, "joint,best")
     assert "--reductions: found 'height'" in refused(*given, "joint", "--reductions", "height")
+    assert "--bandwidth: found 'equal'" in refused(*given, "joint", "--bandwidth", "own,equal")
+    alone = refused(*given, "fedbuff", "--bandwidth", "optimal")
+    assert "bandwidth: found 'optimal', expected own, as fedbuff waits for no round to end" in alone
     assert "--target-loss: found 'low', expected auto" in refused(*given, "joint", "--target-loss", "low")
     assert "--target-loss: found -1.0" in refused(*given, "joint", "--target-loss", "-1")
     assert "--target-loss: found nan, expected a finite number" in refused(

@@ -6,6 +6,7 @@ import pytest
 
 from airtune import InputError, load_scenario
 from airtune.comparison_file import SETTINGS, Job, Settings, checked_settings, jobs_of
+from airtune.methods import METHODS
 
 TINY = load_scenario(Path(__file__).parents[1] / "examples" / "tiny.yaml")
 
@@ -29,6 +30,7 @@ def test_settings_are_read_as_they_were_written(tmp_path):
         ({"methods": ["joint", "magic"]}, "compare: methods.1: found 'magic', expected one of joint, "),
         ({"methods": ["joint", "joint"]}, "compare: methods: found joint twice, expected each of them once"),
         ({"reductions": ["height"]}, "compare: reductions.0: found 'height', expected 'examples', "),
+        ({"bandwidth": ["equal"]}, "compare: bandwidth.0: found 'equal', expected 'own' or 'optimal'"),
         ({"seeds": [-1]}, "compare: seeds.0: found -1, expected at least 0"),
         ({"target_loss": 0}, "compare: target_loss: found 0, expected above 0.0"),
         ({"target_loss": float("nan")}, "compare: target_loss: found nan, expected a finite number"),
@@ -61,6 +63,19 @@ def test_what_prunes_nothing_has_the_scenario_s_reduction_only():
         *("fedit-depth-0", "fedit-depth-3"),
         *("joint-mixed-0", "joint-mixed-3", "joint-width-0", "joint-width-3"),
     ]
+
+
+def test_optimal_bandwidth_where_it_makes_a_difference():
+    both = settings(methods=["joint", "fedit", "fedbuff", "uniform"], bandwidth=["own", "optimal"])
+    assert sorted(job.name for job in jobs_of(both, TINY)) == [
+        *("fedbuff-depth-0", "fedit-depth-0", "fedit-depth-optimal-0"),
+        *("joint-depth-0", "uniform-depth-0", "uniform-depth-optimal-0"),
+    ]
+    (joint, fedbuff) = jobs_of(settings(methods=["joint", "fedbuff"], bandwidth=["optimal"]), TINY)
+    assert (joint.bandwidth, fedbuff.bandwidth) == ("own", "optimal")
+    expected = "bandwidth: found 'optimal', expected own, as fedbuff waits for no round to end"
+    with pytest.raises(InputError, match=expected):
+        METHODS["fedbuff"].check(fedbuff.scenario(TINY))
 
 
 def test_jobs_that_learn_the_same_come_after_the_one_that_learns():

@@ -154,6 +154,7 @@ def compare(
     workers: int | None = None,
     learnt: str | Path | None = None,
     observer: "CompareObserver | None" = None,
+    bandwidth: Sequence[str] | None = None,
 ) -> "Comparison":
     """Play every method with every reduction and seed, on the same data and channels, and compare them.
 
@@ -167,6 +168,8 @@ def compare(
         budget_s: simulated seconds, after which runs end.
         workers: processes at once; by default as many as cores and memory allow.
         learnt: folder of learnt rounds to share with other comparisons; by default one of its own.
+        bandwidth: "own" for the methods' own shares, "optimal" for those that end their rounds soonest, or
+            both; by default the scenario's.
 
     Raises:
         AirtuneError: arguments, scenario or folder are not usable, or no run has ended.
@@ -179,6 +182,7 @@ def compare(
         "schema": "airtune-compare/1",
         "methods": list(methods),
         "reductions": list(reductions or [scenario.reduction]),
+        "bandwidth": list(bandwidth or [scenario.bandwidth]),
         "seeds": list(range(seeds)),
         "target_loss": target_loss,
         "budget_s": budget_s,

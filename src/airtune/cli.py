@@ -29,6 +29,12 @@ DataPlace = Annotated[
 RoundCount = Annotated[int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)]
 
 
+BandwidthShares = Annotated[
+    str | None,
+    typer.Option(help="own, or optimal for the shares that end a round soonest.", show_default=False),
+]
+
+
 @app.command()
 def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("scenario.yaml")) -> None:
     """Write a commented scenario to start from."""
@@ -122,6 +128,7 @@ def run(
     task: TaskName = None,
     data: DataPlace = None,
     rounds: RoundCount = None,
+    bandwidth: BandwidthShares = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="runs/NAME-METHOD")
     ] = None,
@@ -131,7 +138,7 @@ def run(
     from airtune.results.terminal import RunProgress, print_run
     from airtune.scenario_file import load_scenario
 
-    chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds)
+    chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds, bandwidth=bandwidth)
     if resume and out is None:
         raise InputError("--resume", "", words("no --out"), "the folder of the run to go on with")
     directory = out or _new_folder(f"{chosen.name}-{chosen.method}")
@@ -152,6 +159,10 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for the results.", show_default=False)],
     reductions: Annotated[
         str | None, typer.Option(help="Reductions, with commas between.", show_default="the scenario's")
+    ] = None,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(help="own, optimal, or both with a comma between.", show_default="the scenario's"),
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, from the scenario's on.", min=1)] = 1,
     target_loss: Annotated[str, typer.Option(help="Test loss to reach; auto: fedit's last.")] = "auto",
@@ -175,12 +186,23 @@ def compare(
     from airtune.scenario_file import load_scenario
 
     chosen = load_scenario(scenario, task=task, data=data, rounds=rounds)
-    names = [name.strip() for name in methods.split(",")]
-    given = None if reductions is None else [name.strip() for name in reductions.split(",")]
+    shares = None if bandwidth is None else _names(bandwidth)
     goal = _target(target_loss)
     try:
         with CompareProgress() as progress:
-            found = api.compare(chosen, out, names, given, seeds, goal, budget, workers, learnt, progress)
+            found = api.compare(
+                chosen,
+                out,
+                _names(methods),
+                None if reductions is None else _names(reductions),
+                seeds,
+                goal,
+                budget,
+                workers,
+                learnt,
+                progress,
+                bandwidth=shares,
+            )
     except InputError as error:
         if error.file != "compare" or not error.field:  # an --out of that name has no field
             raise
@@ -248,6 +270,11 @@ def calibrate(
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+def _names(text: str) -> list[str]:
+    """Those that stand with commas between."""
+    return [name.strip() for name in text.split(",")]
 
 
 def _target(text: str) -> float | Literal["auto"]:

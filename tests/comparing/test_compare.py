@@ -75,6 +75,7 @@ def test_the_folder_has_its_stable_names(compared):
         "schema": "airtune-compare/1",
         "methods": METHODS,
         "reductions": ["depth"],
+        "bandwidth": ["own"],
         "seeds": [0],
         "target_loss": "auto",
         "budget_s": None,
@@ -114,6 +115,10 @@ def test_a_comparison_that_has_ended_is_not_played_again(compared, tiny):
         ),
         ({"seeds": 2}, "compare.json: seeds: found 0, expected 0, 1, as asked for now"),
         ({"target_loss": 5.0}, "compare.json: target_loss: found 'auto', expected 5.0, as asked for now"),
+        (
+            {"bandwidth": ["optimal"]},
+            "compare.json: bandwidth: found own, expected optimal, as asked for now",
+        ),
         ({"budget_s": 5.0}, "compare.json: budget_s: found nothing, expected 5.0, as asked for now"),
     ],
 )
@@ -215,6 +220,28 @@ def test_other_links_are_clocked_from_what_was_learnt(tiny, compared, tmp_path):
     fast = rounds_of(compared / "runs" / "fedit-depth-0")
     assert [event["loss"] for event in run.history.rounds] == [event["loss"] for event in fast[1:]]
     assert run.history.rounds[-1]["clock_s"] > fast[-1]["clock_s"]
+
+
+def test_optimal_bandwidth_is_clocked_from_what_was_learnt(tiny, tmp_path):
+    """Who takes part and what is trained stays, so nothing is learnt that its own shares have not learnt."""
+    methods = ["fedit", "uniform", "heterofl", "joint"]
+    found = compare(tiny, tmp_path / "out", methods, bandwidth=["own", "optimal"])
+    facts = list((tmp_path / "out" / "learnt").glob("*.facts.safetensors"))
+    assert len(facts) == 1 + tiny.rounds * len(methods)
+    runs = {run.job.name: run.history for run in found.runs}
+    assert [name for name in runs if name.startswith("joint")] == ["joint-depth-0"]
+    for method in ("fedit", "uniform", "heterofl"):
+        own, optimal = runs[f"{method}-depth-0"], runs[f"{method}-depth-optimal-0"]
+        assert (optimal.per_round("loss") == own.per_round("loss")).all()
+        assert (optimal.per_round("bytes_up") == own.per_round("bytes_up")).all()
+        assert (optimal.per_round("planned_s") < own.per_round("planned_s")).all()
+        assert optimal.summary["simulated_s"] < own.summary["simulated_s"]
+    header, *rows = (tmp_path / "out" / "table.csv").read_text().splitlines()
+    assert header.split(",")[:3] == ["method", "reduction", "bandwidth"]
+    assert [row.split(",")[2] for row in rows] == ["own", "optimal"] * 3 + ["own"]
+    labels = [entry.label for entry in found.entries]
+    assert labels[:2] == ["fedit", "fedit (optimal bandwidth)"]
+    assert labels[2:4] == ["uniform (depth)", "uniform (depth, optimal bandwidth)"]
 
 
 def test_two_processes_cannot_compare_in_one_folder(tiny, compared):

@@ -110,6 +110,7 @@ def _start_event(setting: Setting, loss: float) -> dict[str, Any]:
         "scenario": scenario.name,
         "method": scenario.method,
         "reduction": scenario.reduction,
+        "bandwidth": scenario.bandwidth,
         "rounds": scenario.rounds,
         "loss": loss,
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",

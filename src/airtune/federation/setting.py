@@ -43,8 +43,16 @@ class Setting:
         def problem(participates: npt.NDArray[np.bool_]) -> Problem:
             return self._problem(channels, known, participates, own)
 
+        scenario = self.scenario
         return Situation(
-            problem, self.participates, number, self.scenario.seed, pace, known, self.scenario.selected
+            problem,
+            self.participates,
+            number,
+            scenario.seed,
+            pace,
+            known,
+            scenario.selected,
+            bandwidth=scenario.bandwidth,
         )
 
     def unplanned(self, channels: Channels, known: Gradients) -> Plan:

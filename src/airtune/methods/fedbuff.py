@@ -9,7 +9,9 @@ and updates are not encrypted. They merge every 10 of 1000 clients' updates; how
 
 import math
 
+from airtune.errors import InputError
 from airtune.methods.method import Buffer, Method, planned_by
+from airtune.scenario import Scenario
 
 
 def staleness_weight(merges: int) -> float:
@@ -17,4 +19,12 @@ def staleness_weight(merges: int) -> float:
     return 1 / math.sqrt(1 + merges)
 
 
-METHOD = Method("fedbuff", planned_by("fedit"), buffer=Buffer(0.5, staleness_weight), baseline=True)
+def check(scenario: Scenario) -> None:
+    """Refuse bandwidth that is to end a round soonest: nobody waits for a round's slowest client."""
+    if scenario.bandwidth == "optimal":
+        raise InputError("scenario", "bandwidth", "optimal", "own, as fedbuff waits for no round to end")
+
+
+METHOD = Method(
+    "fedbuff", planned_by("fedit"), buffer=Buffer(0.5, staleness_weight), check=check, baseline=True
+)

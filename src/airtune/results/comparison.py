@@ -83,16 +83,19 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Entry:
-    """One method with one reduction: its runs, by seed."""
+    """One method with one reduction and one way to share bandwidth: its runs, by seed."""
 
     method: str
     reduction: str
+    bandwidth: str
     runs: tuple[ComparedRun, ...]
 
     @property
     def label(self) -> str:
-        """`fedit`, or `joint (examples)` where the reduction matters."""
-        return self.method if self.is_baseline else f"{self.method} ({self.reduction})"
+        """`fedit`, `joint (examples)` where reductions matter, `uniform (depth, optimal bandwidth)`."""
+        told = [] if self.is_baseline else [self.reduction]
+        told += ["optimal bandwidth"] if self.bandwidth == "optimal" else []
+        return f"{self.method} ({', '.join(told)})" if told else self.method
 
     @property
     def is_baseline(self) -> bool:
@@ -107,7 +110,7 @@ class Comparison:
     Attributes:
         scenario: as given.
         settings: as given.
-        runs: in the order of the settings' methods, reductions and seeds.
+        runs: in the order of the settings' methods, reductions, bandwidth and seeds.
         missing: names of the runs that have not ended.
         target_loss: the one asked for, or that of `automatic_target`.
     """
@@ -145,12 +148,11 @@ class Comparison:
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """The runs by method and reduction."""
-        pairs = dict.fromkeys((run.job.method, run.job.reduction) for run in self.runs)
-        return tuple(
-            Entry(*pair, tuple(run for run in self.runs if (run.job.method, run.job.reduction) == pair))
-            for pair in pairs
-        )
+        """The runs by all but their seed."""
+        found: dict[tuple[str, str, str], list[ComparedRun]] = {}
+        for run in self.runs:
+            found.setdefault((run.job.method, run.job.reduction, run.job.bandwidth), []).append(run)
+        return tuple(Entry(*key, tuple(runs)) for key, runs in found.items())
 
     def times(self, entry: Entry) -> dict[int, float | None]:
         """Simulated seconds to the target loss, by seed; None where it is not reached."""
@@ -212,9 +214,10 @@ def automatic_target(runs: Sequence[ComparedRun]) -> float:
     return max(run.final_loss for run in reference or runs)
 
 
-def _place(settings: Settings, job: Job) -> tuple[int, int, int]:
+def _place(settings: Settings, job: Job) -> tuple[int, int, bool, int]:
     reductions = [*settings.reductions, job.reduction]  # what prunes nothing has the scenario's
-    return settings.methods.index(job.method), reductions.index(job.reduction), settings.seeds.index(job.seed)
+    method, seed = settings.methods.index(job.method), settings.seeds.index(job.seed)
+    return method, reductions.index(job.reduction), job.bandwidth == "optimal", seed
 
 
 def _metric(file: Path) -> Metric | None:

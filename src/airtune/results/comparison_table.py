@@ -102,13 +102,13 @@ def write_tables(comparison: Comparison, directory: Path) -> None:
 
 
 def csv_text(comparison: Comparison) -> str:
-    """A row a method, reduction and seed; empty where there is no number."""
+    """A row a run; empty where there is no number."""
     groups = sorted({group for run in comparison.runs for group in run.group_loss})
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(
         [
-            *("method", "reduction", "seed", "baseline", "target_loss", "time_to_target_s"),
+            *("method", "reduction", "bandwidth", "seed", "baseline", "target_loss", "time_to_target_s"),
             *("ratio_to_best_baseline", "rounds_to_target", "bytes_up_to_target", "bytes_down_to_target"),
             *("flops_to_target", "rounds", "simulated_s", "final_loss"),
             *(f"final_loss_{group}" for group in groups),
@@ -123,7 +123,8 @@ def csv_text(comparison: Comparison) -> str:
             summary, metric = run.history.summary, run.metric
             writer.writerow(
                 [
-                    *(run.job.method, run.job.reduction, run.job.seed, int(entry.is_baseline), target),
+                    *(run.job.method, run.job.reduction, run.job.bandwidth, run.job.seed),
+                    *(int(entry.is_baseline), target),
                     *(seconds, seconds / of_best if seconds is not None and of_best else None),
                     run.to_loss(target, None),
                     *(run.to_loss(target, field) for field in ("bytes_up", "bytes_down", "flops")),

@@ -49,6 +49,7 @@ class StartEvent(TypedDict):
     scenario: str
     method: str
     reduction: str
+    bandwidth: NotRequired[Literal["own", "optimal"]]
     rounds: Round
     loss: Amount
     machine: str

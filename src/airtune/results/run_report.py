@@ -48,9 +48,10 @@ def run_charts(history: History) -> list[Chart]:
 def _summary(history: History) -> str:
     start, summary = history.start, history.summary
     state = "finished" if history.finished else "not finished"
+    shares = ", optimal bandwidth" if start.get("bandwidth") == "optimal" else ""
     return (
         f"<p>Method <b>{html.escape(start['method'])}</b>, "
-        f"reduction <b>{html.escape(start['reduction'])}</b>. "
+        f"reduction <b>{html.escape(start['reduction'])}</b>{shares}. "
         f"{summary['rounds']} of {max(start['rounds'], summary['rounds'])} rounds, {state}.</p>"
         f'<dl class="key-figures">{_key_figures(history)}</dl>'
     )

@@ -39,6 +39,7 @@ class Scenario(Part):
     reduction: Literal["examples", "depth", "mixed", "width"] = "examples"
     criterion: Literal[CRITERIA] = "taylor"  # type: ignore[valid-type]
     prune_max: Share = 0.7
+    bandwidth: Literal["own", "optimal"] = "own"  # the method's own shares, or those that end a round soonest
     rounds: Count = 6
     selected: Count | None = None  # by `random-selection`, in each round
     model: ModelChoice = ModelChoice()
