@@ -14,7 +14,12 @@ SCENARIO = Scenario.model_validate(
 
 
 def write_run(
-    folder: Path, losses: list[float], round_s: float, metric: float | None = None, groups: bool = False
+    folder: Path,
+    losses: list[float],
+    round_s: float,
+    metric: float | None = None,
+    groups: bool = False,
+    energy_j: float | None = None,
 ) -> None:
     """A finished run: the loss before and after each round of `round_s` seconds, 10 bytes up and 20 down."""
     folder.mkdir(parents=True)
@@ -37,6 +42,7 @@ def write_run(
                 **spent,
                 **{"bytes_up": 10, "bytes_down": 20, "flops": 5.0},
                 **({"group_loss": {"one": loss / 2}} if groups else {}),
+                **({} if energy_j is None else {"energy_j": energy_j}),
                 "clients": [{"id": "one", "upload_s": round_s / 2, **client}],
             }
         )

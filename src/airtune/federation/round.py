@@ -1,11 +1,12 @@
 """One round: planned, played and clocked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from airtune.costs.energy import client_energy, energy_j
 from airtune.costs.error import Gradients
 from airtune.costs.round_time import steps_within
 from airtune.federation.checkpoint import Checkpoint
@@ -133,6 +134,7 @@ def clocked(
             "bytes_up": work[client].bytes_up,
             "bytes_down": work[client].bytes_down,
             "flops": work[client].flops,
+            **client_energy(setting.scenario, members[client], spent).to_fields(),
             "loss": training[client].loss,
             "trained_layers": work[client].shape.layers - work[client].shape.first_trained,
         }
@@ -146,5 +148,12 @@ def clocked(
         "bytes_up": sum(done.bytes_up for done in work.values()),
         "bytes_down": sum(done.bytes_down for done in work.values()),
         "flops": sum(done.flops for done in work.values()),
+        **known_energy(clients),
         "clients": clients,
     }
+
+
+def known_energy(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """A round's `energy_j`, from the clients' parts in it; nothing where it is not known."""
+    found = energy_j(rows)
+    return {} if found is None else {"energy_j": found}

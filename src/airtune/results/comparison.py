@@ -27,13 +27,12 @@ REFERENCE = "fedit"  # its final loss is the target, unless one is given
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run that has ended, in its folder. `client_power_w` is what its clients transmit with."""
+    """A run that has ended, in its folder."""
 
     job: Job
     directory: Path
     history: History
     metric: Metric | None
-    client_power_w: float
 
     @property
     def final_loss(self) -> float:
@@ -46,19 +45,21 @@ class ComparedRun:
         return self.history.rounds[-1].get("group_loss", {}) if self.history.rounds else {}
 
     @property
-    def transmit_energy_j(self) -> float:
-        """What clients spent on sending: transmit power times upload seconds, all else left out."""
-        seconds = sum(client["upload_s"] for event in self.history.rounds for client in event["clients"])
-        return self.client_power_w * seconds
+    def energy_j(self) -> float | None:
+        """What clients spent on computing and sending (`costs.energy`); None if it is not known."""
+        return self.history.summary.get("energy_j")
 
     def to_loss(self, target: float, field: str | None) -> float | None:
         """The sum of a round's `field` ("round_s", "bytes_up", ...) until the test loss is `target`.
 
-        Linear between rounds; None if it is never reached, 0 if it was there before the first round.
+        Linear between rounds; None if it is never reached or a round has no such field, 0 if it was there
+        before the first round.
 
         Args:
             field: None counts the rounds themselves.
         """
+        if field is not None and not all(field in event for event in self.history.rounds):
+            return None
         loss = np.array([self.history.start["loss"], *self.history.per_round("loss")])
         each = np.ones(len(loss) - 1) if field is None else self.history.per_round(field)
         spent = np.concatenate([[0.0], np.cumsum(each)])
@@ -138,8 +139,7 @@ class Comparison:
                 missing.append(job.name)
                 continue
             history = History.of(read_events(run / EVENTS_FILE))
-            power_w = 1e-3 * 10 ** (scenario.radio.client_power / 10)
-            runs.append(ComparedRun(job, run, history, _metric(run / METRIC), power_w))
+            runs.append(ComparedRun(job, run, history, _metric(run / METRIC)))
         if not runs:
             raise AirtuneError(f"{directory}: no run of this comparison has ended")
         given = settings.target_loss

@@ -110,9 +110,9 @@ def csv_text(comparison: Comparison) -> str:
         [
             *("method", "reduction", "bandwidth", "seed", "baseline", "target_loss", "time_to_target_s"),
             *("ratio_to_best_baseline", "rounds_to_target", "bytes_up_to_target", "bytes_down_to_target"),
-            *("flops_to_target", "rounds", "simulated_s", "final_loss"),
+            *("flops_to_target", "energy_to_target_j", "rounds", "simulated_s", "final_loss"),
             *(f"final_loss_{group}" for group in groups),
-            *("metric", "metric_value", "bytes_up", "bytes_down", "flops", "transmit_energy_j"),
+            *("metric", "metric_value", "bytes_up", "bytes_down", "flops", "energy_j"),
         ]
     )
     target, baseline = comparison.target_loss, comparison.best_baseline
@@ -127,11 +127,11 @@ def csv_text(comparison: Comparison) -> str:
                     *(int(entry.is_baseline), target),
                     *(seconds, seconds / of_best if seconds is not None and of_best else None),
                     run.to_loss(target, None),
-                    *(run.to_loss(target, field) for field in ("bytes_up", "bytes_down", "flops")),
+                    *(run.to_loss(target, one) for one in ("bytes_up", "bytes_down", "flops", "energy_j")),
                     *(summary["rounds"], summary["simulated_s"], run.final_loss),
                     *(run.group_loss.get(group) for group in groups),
                     *((metric.name, metric.value) if metric else (None, None)),
-                    *(summary["bytes_up"], summary["bytes_down"], summary["flops"], run.transmit_energy_j),
+                    *(summary["bytes_up"], summary["bytes_down"], summary["flops"], run.energy_j),
                 ]
             )
     return written.getvalue()
@@ -204,7 +204,7 @@ def columns(comparison: Comparison) -> tuple[list[Column], list[Column]]:
         total("bytes up", "bytes_up", "B"),
         total("bytes down", "bytes_down", "B"),
         total("training work", "flops", "FLOP"),
-        over_seeds("transmit energy", lambda run: run.transmit_energy_j, lambda value: amount(value, "J")),
+        over_seeds("energy", lambda run: run.energy_j, lambda value: amount(value, "J")),
     ]
     return reached, taken
 

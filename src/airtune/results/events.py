@@ -58,9 +58,10 @@ class StartEvent(TypedDict):
 
 @_checked
 class ClientRound(TypedDict):
-    """One client's part in one round: simulated seconds, Hz, bytes, FLOPs, training loss.
+    """One client's part in one round: simulated seconds, Hz, bytes, FLOPs, J, training loss.
 
-    `begun_s` is where on the simulated clock its training began, if not with the round.
+    `compute_j` is absent where nobody knows what the device draws. `begun_s` is where on the simulated clock
+    its training began, if not with the round.
     """
 
     id: str
@@ -75,6 +76,8 @@ class ClientRound(TypedDict):
     flops: Amount
     loss: Amount
     trained_layers: Annotated[int, Field(ge=0)]
+    compute_j: NotRequired[Amount]
+    transmit_j: NotRequired[Amount]
     begun_s: NotRequired[Amount]
 
 
@@ -107,8 +110,8 @@ class RoundEvent(TypedDict):
     """One finished round. A client that was left out of it is absent from `clients`.
 
     So is one whose update is on its way when the round ends without waiting for it; `flights` has it.
-    `round_s`, `clock_s`, `planned_s` and `fedit_s` are simulated seconds; `elapsed_s` are real seconds since
-    the process started or resumed the run.
+    `energy_j` is absent where a client's is not known. `round_s`, `clock_s`, `planned_s` and `fedit_s` are
+    simulated seconds; `elapsed_s` are real seconds since the process started or resumed the run.
     """
 
     event: Literal["round"]
@@ -122,6 +125,7 @@ class RoundEvent(TypedDict):
     flops: Amount
     loss: Amount
     elapsed_s: Amount
+    energy_j: NotRequired[Amount]
     group_loss: NotRequired[dict[str, Amount]]
     gradients: NotRequired[KnownGradients]
     pace: NotRequired[PlannedPace]
@@ -138,7 +142,10 @@ class ResumeEvent(TypedDict):
 
 
 class Summary(TypedDict):
-    """A run in a few numbers, the content of summary.json. `fedit_s` is summed over the same rounds."""
+    """A run in a few numbers, the content of summary.json. `fedit_s` is summed over the same rounds.
+
+    `energy_j` is absent where a round's is.
+    """
 
     loss_before: Amount
     loss_after: Amount
@@ -148,6 +155,7 @@ class Summary(TypedDict):
     bytes_up: Amount
     bytes_down: Amount
     flops: Amount
+    energy_j: NotRequired[Amount]
     rounds: Annotated[int, Field(ge=0)]
     method: str
 
@@ -223,7 +231,7 @@ def round_events(events: Sequence[Mapping[str, Any]]) -> list[RoundEvent]:
 def summarise(events: Sequence[Mapping[str, Any]]) -> Summary:
     """The summary of a run, finished or not, from its start, round and resume events."""
     start, rounds = start_event(events), round_events(events)
-    return {
+    summary: Summary = {
         "loss_before": start["loss"],
         "loss_after": rounds[-1]["loss"] if rounds else start["loss"],
         "simulated_s": sum(event["round_s"] for event in rounds),
@@ -235,6 +243,9 @@ def summarise(events: Sequence[Mapping[str, Any]]) -> Summary:
         "rounds": len(rounds),
         "method": start["method"],
     }
+    if all("energy_j" in event for event in rounds):
+        summary["energy_j"] = sum(event["energy_j"] for event in rounds)
+    return summary
 
 
 def _elapsed(events: Sequence[Mapping[str, Any]]) -> float:

@@ -64,14 +64,15 @@ def _key_figures(history: History) -> str:
     ratio = f"{equal / simulated:.2f}×" if simulated > 0 else "–"
     remark = f"over equal bandwidth without pruning: {duration(equal)} for the same rounds"
     speed_up = [("Speed-up", ratio, remark)] if waits_for_all(history.start) else []
+    energy = amount(summary["energy_j"], "J") if "energy_j" in summary else "–"
     loss = f"{number(summary['loss_before'])} → {number(summary['loss_after'])}"
     figures = (
         ("Test loss", loss, "before → after"),
         ("Simulated time", duration(simulated), "on the modelled devices and links"),
         *speed_up,
-        ("Uploaded", amount(summary["bytes_up"], "B"), "by all clients"),
-        ("Downloaded", amount(summary["bytes_down"], "B"), "by all clients"),
+        ("Uploaded", amount(summary["bytes_up"], "B"), f"downloaded: {amount(summary['bytes_down'], 'B')}"),
         ("Training work", amount(summary["flops"], "FLOP"), "by all clients"),
+        ("Energy", energy, "of computing and sending, by all clients"),
     )
     return "".join(
         f"<div><dt>{term}</dt><dd><strong>{value}</strong> <small>{remark}</small></dd></div>"

@@ -98,12 +98,21 @@ def _phases(process: int, training: Training) -> Iterator[Event]:
             "trained layers": client["trained_layers"],
             "FLOP": client["flops"],
             "training loss": client["loss"],
+            **_joules(client.get("compute_j")),
         },
-        "upload": {"bytes": client["bytes_up"], "bandwidth (Hz)": client["bandwidth_hz"]},
+        "upload": {
+            "bytes": client["bytes_up"],
+            "bandwidth (Hz)": client["bandwidth_hz"],
+            **_joules(client.get("transmit_j")),
+        },
         "waiting": {},
     }
     for phase, begin, end in training.phases():
         yield _slice(process, phase, begin, end - begin, details[phase])
+
+
+def _joules(energy: float | None) -> Event:
+    return {} if energy is None else {"energy (J)": energy}
 
 
 def _names(process: int, name: str, thread: str) -> Iterator[Event]:

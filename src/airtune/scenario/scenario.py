@@ -99,6 +99,7 @@ class Scenario(Part):
                         distance=distance,
                         link=group.link,
                         memory=group.memory or device.memory_bytes,
+                        power=group.power or device.power_w,
                         weight=group.share if group.share is not None else (1 - given) / open_count,
                         labels=None if group.labels is None else tuple(map(str, group.labels)),
                     )
@@ -109,7 +110,7 @@ class Scenario(Part):
 def _device(chosen: str | CustomDevice) -> Device:
     if isinstance(chosen, str):
         return CATALOGUE[chosen]
-    return Device(chosen.name, chosen.throughput, chosen.memory, "stated", "scenario")
+    return Device(chosen.name, chosen.throughput, chosen.memory, "stated", "scenario", chosen.power)
 
 
 def known_method(method: str) -> str:
