@@ -433,8 +433,9 @@ def test_comparisons_that_cannot_begin(refused, tmp_path):
     assert "--target-loss: found nan, expected a finite number" in refused(
         *given, "joint", "--target-loss", "nan"
     )
-    assert "--budget: found 0.0" in refused(*given, "joint", "--budget", "0")
-    assert "--budget: found inf, expected a finite number" in refused(*given, "joint", "--budget", "inf")
+    for budget in ("0", "inf", "5 parsec"):
+        expected = f"--budget: found '{budget}', expected seconds, bytes or joules above 0, such as '400 s'"
+        assert expected in refused(*given, "joint", "--budget", budget)
     learnt = refused(*given, "joint", "--learnt", "/dev/null/learnt")
     assert learnt == "airtune: /dev/null/learnt: found Not a directory, expected a folder to write to\n"
     assert "missing.yaml: found No such file" in refused(

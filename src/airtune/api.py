@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from airtune import planning
+from airtune.budget import Budget
 from airtune.errors import ArgumentError, words
 from airtune.methods import METHODS, Situation
 from airtune.observer import Observer
@@ -118,7 +119,7 @@ def run(
     resume: bool = False,
     observer: Observer | None = None,
     learnt: str | Path | None = None,
-    budget_s: float | None = None,
+    budget: Budget | str | float | None = None,
 ) -> Path:
     """Fine-tune: rounds of planning, local training and merging, with all results in `directory`.
 
@@ -126,7 +127,8 @@ def run(
         directory: an empty or new folder, or with `resume` one that a killed run of this scenario left.
         observer: told how it goes on.
         learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again.
-        budget_s: simulated seconds; the round in which the clock passes them is the last.
+        budget: simulated seconds, or text such as "400 s", "500 MB" (up and down) or "20 kJ"; the round that
+            reaches it is the last.
 
     Returns:
         The folder.
@@ -138,7 +140,13 @@ def run(
     from airtune.federation.in_process import run_in_process
     from airtune.federation.server_app import RunOptions
 
-    options = RunOptions(None if learnt is None else Path(learnt), budget_s)
+    try:
+        limit = None if budget is None else Budget.read(budget)
+    except ValueError as error:
+        raise ArgumentError("budget", budget, str(error)) from error
+    if limit is not None:
+        limit.check(scenario)
+    options = RunOptions(None if learnt is None else Path(learnt), limit)
     run_in_process(scenario, Path(directory), resume, observer or Observer(), options)
     return Path(directory)
 
@@ -150,7 +158,7 @@ def compare(
     reductions: Sequence[str] | None = None,
     seeds: int = 1,
     target_loss: float | Literal["auto"] = "auto",
-    budget_s: float | None = None,
+    budget: Budget | str | float | None = None,
     workers: int | None = None,
     learnt: str | Path | None = None,
     observer: "CompareObserver | None" = None,
@@ -165,7 +173,7 @@ def compare(
         reductions: for methods that prune; by default the scenario's.
         seeds: how many; seed s is the scenario's + s.
         target_loss: test loss to reach; "auto" is what `fedit` ends with.
-        budget_s: simulated seconds, after which runs end.
+        budget: after which runs end, as `run` takes it.
         workers: processes at once; by default as many as cores and memory allow.
         learnt: folder of learnt rounds to share with other comparisons; by default one of its own.
         bandwidth: "own" for the methods' own shares, "optimal" for those that end their rounds soonest, or
@@ -185,7 +193,7 @@ def compare(
         "bandwidth": list(bandwidth or [scenario.bandwidth]),
         "seeds": list(range(seeds)),
         "target_loss": target_loss,
-        "budget_s": budget_s,
+        "budget": budget,
     }
     return play_comparison(
         scenario,

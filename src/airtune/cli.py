@@ -167,7 +167,8 @@ def compare(
     seeds: Annotated[int, typer.Option(help="How many seeds, from the scenario's on.", min=1)] = 1,
     target_loss: Annotated[str, typer.Option(help="Test loss to reach; auto: fedit's last.")] = "auto",
     budget: Annotated[
-        float | None, typer.Option(help="Simulated seconds after which runs end.", show_default=False)
+        str | None,
+        typer.Option(help="After which runs end: '400 s', '500 MB' or '20 kJ'.", show_default=False),
     ] = None,
     rounds: RoundCount = None,
     task: TaskName = None,
@@ -207,8 +208,7 @@ def compare(
         if error.file != "compare" or not error.field:  # an --out of that name has no field
             raise
         argument, *_ = error.field.split(".")
-        option = _option(argument.removesuffix("_s"))
-        raise InputError(option, "", error.found, error.expected) from error
+        raise InputError(_option(argument), "", error.found, error.expected) from error
     print_comparison(found, out)
     if found.missing:
         raise typer.Exit(1)

@@ -6,14 +6,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+)
 
+from airtune.budget import Budget
 from airtune.errors import InputError, words
 from airtune.methods import METHODS
 from airtune.misfits import MisfitError, first_error
 from airtune.scenario import Scenario, known_method
 
 SETTINGS, RUNS, METRIC = "compare.json", "runs", "metric.json"  # METRIC lies in a run's folder
+
+
+Spendable = Annotated[Budget, BeforeValidator(Budget.read), PlainSerializer(str)]
 
 
 class Settings(BaseModel):
@@ -27,7 +41,7 @@ class Settings(BaseModel):
     bandwidth: Annotated[tuple[Literal["own", "optimal"], ...], Field(min_length=1)] = ("own",)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...], Field(min_length=1)]
     target_loss: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
-    budget_s: Annotated[float, Field(gt=0)] | None = None
+    budget: Spendable | None = Field(None, validation_alias=AliasChoices("budget", "budget_s"))
 
     @field_validator("methods", "reductions", "bandwidth", "seeds")
     @classmethod
@@ -129,5 +143,5 @@ def _as_it_can_be(job: Job, settings: Settings) -> Job:
 
 def contradiction(found: Settings, given: Settings) -> Mapping[str, tuple[object, object]]:
     """What differs, by field: (found, given)."""
-    pairs = {field: (getattr(found, field), getattr(given, field)) for field in Settings.model_fields}
-    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
+    there, asked = found.model_dump(), given.model_dump()
+    return {field: (there[field], asked[field]) for field in there if there[field] != asked[field]}

@@ -26,6 +26,18 @@ def _scale(text: str, unit: str) -> float | None:
     return _PREFIX.get(prefix)
 
 
+def read_amount(value: object, units: tuple[str, ...], expected: str) -> tuple[float, str]:
+    """A number and its unit, one of `units`; the first where there is none.
+
+    Raises:
+        ValueError: it is neither a finite number nor text of one; says what is `expected`.
+    """
+    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    written = match[2] if match else ""
+    unit = next((unit for unit in units if _scale(written, unit) is not None), units[0])
+    return _read(value, unit, expected), unit
+
+
 def _read(value: object, unit: str, expected: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(expected)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -78,7 +79,7 @@ def test_the_folder_has_its_stable_names(compared):
         "bandwidth": ["own"],
         "seeds": [0],
         "target_loss": "auto",
-        "budget_s": None,
+        "budget": None,
     }
 
 
@@ -119,7 +120,7 @@ def test_a_comparison_that_has_ended_is_not_played_again(compared, tiny):
             {"bandwidth": ["optimal"]},
             "compare.json: bandwidth: found own, expected optimal, as asked for now",
         ),
-        ({"budget_s": 5.0}, "compare.json: budget_s: found nothing, expected 5.0, as asked for now"),
+        ({"budget": 5.0}, "compare.json: budget: found nothing, expected 5.0 s, as asked for now"),
     ],
 )
 def test_other_arguments_are_refused(changes, expected, compared, tiny):
@@ -202,10 +203,36 @@ def test_a_folder_of_learnt_rounds_that_cannot_be_is_named(tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_budget_ends_runs(tiny, tmp_path):
-    (run,) = compare(tiny, tmp_path / "out", ["fedit"], budget_s=1.0).runs
-    assert len(run.history.rounds) == 1
-    assert run.history.finished
+def spent(run, fields: tuple[str, ...]) -> list[float]:
+    return np.cumsum(sum(run.history.per_round(field) for field in fields)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("unit", "fields"),
+    [("", ("round_s",)), (" s", ("round_s",)), (" B", ("bytes_up", "bytes_down")), (" J", ("energy_j",))],
+)
+def test_a_budget_ends_runs_with_the_round_that_reaches_it(unit, fields, tiny, tmp_path, compared):
+    longer = tiny.model_copy(update={"rounds": 9})
+    learnt = shutil.copytree(compared / "learnt", tmp_path / "learnt")
+    (whole,) = compare(tiny, tmp_path / "whole", ["fedit"], learnt=learnt).runs
+    first, second = spent(whole, fields)
+    for budget, rounds in ((0.5 * first, 1), (0.5 * (first + second), 2)):
+        out = tmp_path / f"{rounds}"
+        (run,) = compare(longer, out, ["fedit"], budget=f"{budget!r}{unit}", learnt=learnt).runs
+        assert len(run.history.rounds) == rounds
+        assert run.history.finished
+
+
+def test_energy_is_no_budget_where_nobody_knows_it(tiny, tmp_path):
+    groups = [group.model_dump() for group in tiny.clients]
+    groups[1]["device"]["power"] = None
+    unknown = Scenario.model_validate(tiny.model_dump() | {"clients": groups})
+    expected = "scenario: clients.1.power: found nothing, so that nobody knows the energy of fast"
+    with pytest.raises(InputError, match=expected):
+        compare(unknown, tmp_path / "out", ["fedit"], budget="20 J")
+    with pytest.raises(InputError, match=expected):
+        run(unknown, tmp_path / "out", budget="20 J")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_links_are_clocked_from_what_was_learnt(tiny, compared, tmp_path):

@@ -90,6 +90,9 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     if comparison.best_baseline is not None:
         bootstrap = ", geometric means with 95 % bootstrap intervals over seeds" if count > 1 else ""
         lines.append(f"ratios are to {comparison.best_baseline.label}{bootstrap}")
+    if (budget := comparison.settings.budget) is not None:
+        limit = duration(budget.amount) if budget.unit == "s" else amount(budget.amount, budget.unit)
+        lines.append(f"a run ends with the round that reaches {limit}")
     if comparison.missing:
         lines.append(f"not there: {', '.join(comparison.missing)}")
     return lines
