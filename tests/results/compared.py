@@ -20,6 +20,7 @@ def write_run(
     metric: float | None = None,
     groups: bool = False,
     energy_j: float | None = None,
+    lost: list[dict] | None = None,
 ) -> None:
     """A finished run: the loss before and after each round of `round_s` seconds, 10 bytes up and 20 down."""
     folder.mkdir(parents=True)
@@ -43,7 +44,8 @@ def write_run(
                 **{"bytes_up": 10, "bytes_down": 20, "flops": 5.0},
                 **({"group_loss": {"one": loss / 2}} if groups else {}),
                 **({} if energy_j is None else {"energy_j": energy_j}),
-                "clients": [{"id": "one", "upload_s": round_s / 2, **client}],
+                "clients": [] if lost else [{"id": "one", "upload_s": round_s / 2, **client}],
+                **({"lost": lost} if lost else {}),
             }
         )
     (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))

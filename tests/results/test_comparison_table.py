@@ -104,6 +104,18 @@ def test_energy_that_is_not_known_is_a_dash_and_no_number(tmp_path):
     assert row["energy_j"] == row["energy_to_target_j"] == ""
 
 
+def test_lost_updates_have_a_column_where_there_are_any(tmp_path):
+    names = [column.name for column in columns(compared(tmp_path / "none", {"joint": 5.0}))[1]]
+    assert "updates lost" not in names
+    runs = begin(tmp_path / "some", ["joint"])
+    lost = [{"id": "one", "why": "upload", "bytes_up": 1, "bytes_down": 1, "flops": 1.0}]
+    write_run(runs / "joint-examples-0", FALLING, 5.0, lost=lost)
+    comparison = Comparison.load(tmp_path / "some")
+    assert columns(comparison)[1][-1].text(comparison.entries[0]) == "3"
+    (row,) = csv.DictReader(io.StringIO(csv_text(comparison)))
+    assert row["lost_updates"] == "3"
+
+
 def test_seeds_that_do_not_get_there_are_counted(tmp_path):
     runs = begin(tmp_path, ["joint"], seeds=2, target_loss=1.0)
     write_run(runs / "joint-examples-0", FALLING, 1.0)

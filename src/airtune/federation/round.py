@@ -15,6 +15,7 @@ from airtune.federation.gradients import unknown, update
 from airtune.federation.learn import Learner, Listener
 from airtune.federation.learnt_rounds import ClientTraining, LearntRound
 from airtune.federation.messages import Assignment
+from airtune.federation.missing import OUTAGE, lost_row, missing, work_in_vain
 from airtune.federation.setting import Setting
 from airtune.planning import Pace, Plan
 from airtune.radio.channel import Channels, draw_channels
@@ -22,18 +23,29 @@ from airtune.radio.channel import Channels, draw_channels
 
 @dataclass(frozen=True)
 class PlannedRound:
-    """A round's channels, its plan, and what each participant is asked to do, without the adapter yet."""
+    """A round's channels, its plan, and what each participant is asked to do, without the adapter yet.
+
+    `missing` says why the updates of some of them do not arrive (`federation.missing`).
+    """
 
     number: int
     channels: Channels
     plan: Plan
     assignments: Mapping[int, Assignment]
+    missing: Mapping[int, str]
+
+    @property
+    def arriving(self) -> dict[int, Assignment]:
+        """What those are asked to do whose updates arrive."""
+        return {client: asked for client, asked in self.assignments.items() if client not in self.missing}
 
 
 def play_round(
     setting: Setting, learner: Learner, before: Checkpoint, on_client: Listener
 ) -> tuple[Plan, Checkpoint]:
     """Plan and play the round after `before`: everybody planned for trains, and the server waits for all.
+
+    For those who are missing, see `federation.missing`, it waits until the deadline.
 
     Raises:
         AirtuneError: a client fails or its update cannot be merged; names the client.
@@ -45,7 +57,7 @@ def play_round(
         known = Gradients.from_fields(before.event["gradients"])
     pace = Pace(**before.event.get("pace", {}))
     planned = plan_round(setting, known, pace, before.round_number + 1)
-    learnt = learner.learn(before, planned.assignments, on_client)
+    learnt = learner.learn(before, planned.arriving, on_client) if planned.arriving else _nothing(before)
     known, pace = known_after(setting, known, planned, learnt), pace.after(planned.plan)
     facts = clocked(setting, planned, learnt.training)
     clock_s = before.clock_s + facts["round_s"]
@@ -94,7 +106,20 @@ def plan_round(setting: Setting, known: Gradients, pace: Pace, number: int) -> P
         )
         for client in np.flatnonzero(plan.participates).tolist()
     }
-    return PlannedRound(number, channels, plan, assignments)
+    scenario = setting.scenario
+    speed = np.array([one.device.flops_per_s for one in scenario.members()])
+    slow = np.array([scenario.faults.slowdown(one.names, number) for one in scenario.members()])
+    done_s = plan.client_round_s + (slow * steps - scenario.training.steps) * step_flops / speed
+    waits = setting.method.buffer is None
+    return PlannedRound(
+        number, channels, plan, assignments, missing(scenario, number, plan, done_s) if waits else {}
+    )
+
+
+def _nothing(before: Checkpoint) -> LearntRound:
+    """What a round teaches of which no update arrives."""
+    loss, group_loss = before.event["loss"], before.event.get("group_loss", {})
+    return LearntRound(before.key, before.adapter, before.clients, {}, np.zeros((0, 0)), loss, group_loss)
 
 
 def known_after(setting: Setting, before: Gradients, planned: PlannedRound, learnt: LearntRound) -> Gradients:
@@ -120,8 +145,15 @@ def clocked(
         )
         for client, done in training.items()
     }
-    times = clock_round(setting, planned.channels, planned.plan, work)
-    round_s = max(spent.total_s for spent in times.values())
+    vain = {
+        client: work_in_vain(setting, planned.assignments[client])
+        for client, why in planned.missing.items()
+        if why != OUTAGE
+    }
+    times = clock_round(setting, planned.number, planned.channels, planned.plan, work | vain)
+    round_s = max((times[client].total_s for client in work), default=0.0)
+    if planned.missing:
+        round_s = max(round_s, setting.scenario.faults.deadline * planned.plan.round_s)
     clients = [
         {
             "id": members[client].id,
@@ -139,17 +171,22 @@ def clocked(
             "trained_layers": work[client].shape.layers - work[client].shape.first_trained,
         }
         for client, spent in sorted(times.items())
+        if client in work
     ]
+    lost = [
+        lost_row(setting, client, why, vain.get(client), times.get(client), round_s)
+        for client, why in sorted(planned.missing.items())
+    ]
+    rows = [*clients, *lost]
     return {
         "round": planned.number,
         "round_s": round_s,
         "planned_s": planned.plan.round_s,
-        "fedit_s": clock_unplanned(setting, planned.channels, work),
-        "bytes_up": sum(done.bytes_up for done in work.values()),
-        "bytes_down": sum(done.bytes_down for done in work.values()),
-        "flops": sum(done.flops for done in work.values()),
-        **known_energy(clients),
+        "fedit_s": clock_unplanned(setting, planned.number, planned.channels, work),
+        **{name: sum(row[name] for row in rows) for name in ("bytes_up", "bytes_down", "flops")},
+        **known_energy(rows),
         "clients": clients,
+        **({"lost": lost} if lost else {}),
     }
 
 

@@ -116,6 +116,7 @@ def _start_event(setting: Setting, loss: float) -> dict[str, Any]:
         "reduction": scenario.reduction,
         "bandwidth": scenario.bandwidth,
         "rounds": scenario.rounds,
+        "faults": not scenario.faults.none,
         "loss": loss,
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "clients": [

@@ -115,7 +115,7 @@ def csv_text(comparison: Comparison) -> str:
             *("ratio_to_best_baseline", "rounds_to_target", "bytes_up_to_target", "bytes_down_to_target"),
             *("flops_to_target", "energy_to_target_j", "rounds", "simulated_s", "final_loss"),
             *(f"final_loss_{group}" for group in groups),
-            *("metric", "metric_value", "bytes_up", "bytes_down", "flops", "energy_j"),
+            *("metric", "metric_value", "bytes_up", "bytes_down", "flops", "energy_j", "lost_updates"),
         ]
     )
     target, baseline = comparison.target_loss, comparison.best_baseline
@@ -134,7 +134,7 @@ def csv_text(comparison: Comparison) -> str:
                     *(summary["rounds"], summary["simulated_s"], run.final_loss),
                     *(run.group_loss.get(group) for group in groups),
                     *((metric.name, metric.value) if metric else (None, None)),
-                    *(summary["bytes_up"], summary["bytes_down"], summary["flops"], run.energy_j),
+                    *(summary["bytes_up"], summary["bytes_down"], summary["flops"], run.energy_j, _lost(run)),
                 ]
             )
     return written.getvalue()
@@ -209,7 +209,13 @@ def columns(comparison: Comparison) -> tuple[list[Column], list[Column]]:
         total("training work", "flops", "FLOP"),
         over_seeds("energy", lambda run: run.energy_j, lambda value: amount(value, "J")),
     ]
+    if any(map(_lost, comparison.runs)):
+        taken.append(over_seeds("updates lost", _lost, lambda value: f"{value:.3g}"))
     return reached, taken
+
+
+def _lost(run: ComparedRun) -> int:
+    return run.history.summary.get("lost_updates", 0)
 
 
 def _ratio(found: Ratio | None) -> str:

@@ -51,6 +51,7 @@ class StartEvent(TypedDict):
     reduction: str
     bandwidth: NotRequired[Literal["own", "optimal"]]
     rounds: Round
+    faults: NotRequired[bool]
     loss: Amount
     machine: str
     clients: Annotated[list[Member], Field(min_length=1)]
@@ -82,6 +83,19 @@ class ClientRound(TypedDict):
 
 
 @_checked
+class Lost(TypedDict):
+    """A client whose update a round waited for in vain, and what it took: `federation.missing` says why."""
+
+    id: str
+    why: Literal["outage", "upload", "late"]
+    bytes_up: Amount
+    bytes_down: Amount
+    flops: Amount
+    compute_j: NotRequired[Amount]
+    transmit_j: NotRequired[Amount]
+
+
+@_checked
 class OnItsWay(TypedDict):
     """An update that no round has merged yet (`federation.buffered`)."""
 
@@ -109,7 +123,8 @@ class PlannedPace(TypedDict):
 class RoundEvent(TypedDict):
     """One finished round. A client that was left out of it is absent from `clients`.
 
-    So is one whose update is on its way when the round ends without waiting for it; `flights` has it.
+    So is one whose update is on its way when the round ends without waiting for it; `flights` has it. One
+    whose update did not arrive is in `lost`; sums count what it took.
     `energy_j` is absent where a client's is not known. `round_s`, `clock_s`, `planned_s` and `fedit_s` are
     simulated seconds; `elapsed_s` are real seconds since the process started or resumed the run.
     """
@@ -130,6 +145,7 @@ class RoundEvent(TypedDict):
     gradients: NotRequired[KnownGradients]
     pace: NotRequired[PlannedPace]
     clients: list[ClientRound]
+    lost: NotRequired[list[Lost]]
     flights: NotRequired[list[OnItsWay]]
 
 
@@ -156,6 +172,7 @@ class Summary(TypedDict):
     bytes_down: Amount
     flops: Amount
     energy_j: NotRequired[Amount]
+    lost_updates: NotRequired[Annotated[int, Field(ge=0)]]
     rounds: Annotated[int, Field(ge=0)]
     method: str
 
@@ -219,7 +236,7 @@ def start_event(events: Sequence[Mapping[str, Any]]) -> StartEvent:
 def waits_for_all(start: StartEvent) -> bool:
     """Whether a round has everybody's update, as those have that `fedit_s` counts the seconds of."""
     method = METHODS.get(start["method"])
-    return method is None or method.buffer is None
+    return (method is None or method.buffer is None) and not start.get("faults", False)
 
 
 def round_events(events: Sequence[Mapping[str, Any]]) -> list[RoundEvent]:
@@ -241,6 +258,7 @@ def summarise(events: Sequence[Mapping[str, Any]]) -> Summary:
         "bytes_down": sum(event["bytes_down"] for event in rounds),
         "flops": sum(event["flops"] for event in rounds),
         "rounds": len(rounds),
+        "lost_updates": sum(len(event.get("lost", [])) for event in rounds),
         "method": start["method"],
     }
     if all("energy_j" in event for event in rounds):
@@ -282,7 +300,7 @@ def _check_order(path: str | Path, events: list[dict[str, Any]]) -> None:
             raise InputError(path, f"line {number}: event", event["event"], "start on line 1 and only there")
         if event["event"] == "start":
             known = {client["id"] for client in event["clients"]}
-        ids = [client["id"] for client in event.get("clients", [])]
+        ids = [client["id"] for part in ("clients", "lost") for client in event.get(part, [])]
         ids += [flight["row"]["id"] for flight in event.get("flights", [])]
         wrong = [client for client in ids if client not in known or ids.count(client) > 1]
         if wrong:

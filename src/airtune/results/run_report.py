@@ -48,11 +48,13 @@ def run_charts(history: History) -> list[Chart]:
 def _summary(history: History) -> str:
     start, summary = history.start, history.summary
     state = "finished" if history.finished else "not finished"
+    lost = summary.get("lost_updates", 0)
+    in_vain = f" Updates waited for in vain: {lost}." if lost else ""
     shares = ", optimal bandwidth" if start.get("bandwidth") == "optimal" else ""
     return (
         f"<p>Method <b>{html.escape(start['method'])}</b>, "
         f"reduction <b>{html.escape(start['reduction'])}</b>{shares}. "
-        f"{summary['rounds']} of {max(start['rounds'], summary['rounds'])} rounds, {state}.</p>"
+        f"{summary['rounds']} of {max(start['rounds'], summary['rounds'])} rounds, {state}.{in_vain}</p>"
         f'<dl class="key-figures">{_key_figures(history)}</dl>'
     )
 

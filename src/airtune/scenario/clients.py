@@ -116,3 +116,8 @@ class Client(Part):
     power: float | None
     weight: float
     labels: tuple[str, ...] | None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Its own and its group's."""
+        return self.id, self.group

@@ -10,6 +10,7 @@ from airtune.misfits import MisfitError
 from airtune.quantities import Number
 from airtune.randomness import generator
 from airtune.scenario.clients import Cell, Client, ClientGroup, CustomDevice, Radio
+from airtune.scenario.faults import Faults
 from airtune.scenario.fields import Count, Name, Part, Share, first_repeated
 from airtune.scenario.learning import PROJECTIONS, Lora, ModelChoice, Partition, Payload, Task, Training
 
@@ -52,6 +53,7 @@ class Scenario(Part):
     radio: Radio = Radio()
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)] = (Cell(),)
     clients: Annotated[tuple[ClientGroup, ...], Field(min_length=1)]
+    faults: Faults = Faults()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
@@ -60,6 +62,7 @@ class Scenario(Part):
         for field, ids in (("cells", cells), ("clients", clients)):
             if repeated := first_repeated(ids):
                 raise MisfitError(field, words(f"the id {repeated} twice"), "ids of their own")
+        self.faults.check(list(dict.fromkeys([*(group.id for group in self.clients), *clients])))
         given = sum(group.count * (group.share or 0.0) for group in self.clients)
         everyone = all(group.share is not None for group in self.clients)
         if (everyone and abs(given - 1) > 1e-6) or (not everyone and given >= 1):
