@@ -12,7 +12,7 @@ from airtune.scenario.fields import Count, Part
 
 
 class Outage(Part):
-    """Nothing is heard of `client` (its id, or that of its group) from round `first` to `last`."""
+    """Nothing is heard of `client` (its id, or that of its group) from round `first` on, or up to `last`."""
 
     client: str
     first: Count
