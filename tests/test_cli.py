@@ -330,6 +330,8 @@ def test_runs_that_cannot_begin(refused, tmp_path, folder):
     assert "missing.yaml: found No such file" in refused("run", "missing.yaml")
     assert "task.name: found 'chess'" in refused("run", TINY, "--task", "chess", "--out", "results")
     assert "rounds: found 0, expected at least 1" in refused("run", TINY, "--rounds", 0, "--out", "results")
+    expected = "bandwidth: found 'equal', expected 'own' or 'optimal'"
+    assert expected in refused("run", TINY, "--bandwidth", "equal", "--out", "results")
     assert "method: found 'best'" in refused("run", TINY, "--method", "best", "--out", "results")
     assert "/missing: found nothing" in refused("run", TINY, "--data", "missing", "--out", "results")
     assert "--resume: found no --out" in refused("run", TINY, "--resume")
@@ -425,13 +427,17 @@ def test_comparisons_that_cannot_begin(refused, tmp_path):
     given = ["compare", TINY, "--out", "out", "--methods"]
     assert "--methods: found 'best', expected one of joint" in refused(*given, "joint,best")
     assert "--reductions: found 'height'" in refused(*given, "joint", "--reductions", "height")
+    assert "--bandwidth: found 'equal'" in refused(*given, "joint", "--bandwidth", "own,equal")
+    alone = refused(*given, "fedbuff", "--bandwidth", "optimal")
+    assert "bandwidth: found 'optimal', expected own, as fedbuff waits for no round to end" in alone
     assert "--target-loss: found 'low', expected auto" in refused(*given, "joint", "--target-loss", "low")
     assert "--target-loss: found -1.0" in refused(*given, "joint", "--target-loss", "-1")
     assert "--target-loss: found nan, expected a finite number" in refused(
         *given, "joint", "--target-loss", "nan"
     )
-    assert "--budget: found 0.0" in refused(*given, "joint", "--budget", "0")
-    assert "--budget: found inf, expected a finite number" in refused(*given, "joint", "--budget", "inf")
+    for budget in ("0", "inf", "5 parsec"):
+        expected = f"--budget: found '{budget}', expected seconds, bytes or joules above 0, such as '400 s'"
+        assert expected in refused(*given, "joint", "--budget", budget)
     learnt = refused(*given, "joint", "--learnt", "/dev/null/learnt")
     assert learnt == "airtune: /dev/null/learnt: found Not a directory, expected a folder to write to\n"
     assert "missing.yaml: found No such file" in refused(

@@ -1,11 +1,13 @@
 """compare.json, and the runs that follow from it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from airtune import InputError, load_scenario
 from airtune.comparison_file import SETTINGS, Job, Settings, checked_settings, jobs_of
+from airtune.methods import METHODS
 
 TINY = load_scenario(Path(__file__).parents[1] / "examples" / "tiny.yaml")
 
@@ -16,10 +18,31 @@ def settings(**changes: object) -> Settings:
 
 
 def test_settings_are_read_as_they_were_written(tmp_path):
-    written = settings(seeds=[0, 1], target_loss=1.5, budget_s=60.0)
+    written = settings(seeds=[0, 1], target_loss=1.5, budget="60 s")
     (tmp_path / SETTINGS).write_text(written.dump())
     assert '"schema": "airtune-compare/1"' in written.dump()
     assert Settings.load(tmp_path) == written
+
+
+@pytest.mark.parametrize(
+    ("given", "amount", "unit"),
+    [
+        *(
+            (400, 400.0, "s"),
+            (0.5, 0.5, "s"),
+            ("400", 400.0, "s"),
+            ("400 s", 400.0, "s"),
+            ("1e3ms", 1.0, "s"),
+        ),
+        *(("500 MB", 5e8, "B"), ("1 GiB", 2.0**30, "B"), ("20 kJ", 2e4, "J"), ("3J", 3.0, "J")),
+    ],
+)
+def test_a_budget_has_a_unit(given, amount, unit):
+    read = settings(budget=given)
+    assert (read.budget.amount, read.budget.unit) == (pytest.approx(amount), unit)
+    assert checked_settings(json.loads(read.dump()), "") == read
+    if unit == "s":  # as folders of earlier versions say it
+        assert settings(budget_s=read.budget.amount) == read
 
 
 @pytest.mark.parametrize(
@@ -29,11 +52,15 @@ def test_settings_are_read_as_they_were_written(tmp_path):
         ({"methods": ["joint", "magic"]}, "compare: methods.1: found 'magic', expected one of joint, "),
         ({"methods": ["joint", "joint"]}, "compare: methods: found joint twice, expected each of them once"),
         ({"reductions": ["height"]}, "compare: reductions.0: found 'height', expected 'examples', "),
+        ({"bandwidth": ["equal"]}, "compare: bandwidth.0: found 'equal', expected 'own' or 'optimal'"),
         ({"seeds": [-1]}, "compare: seeds.0: found -1, expected at least 0"),
         ({"target_loss": 0}, "compare: target_loss: found 0, expected above 0.0"),
         ({"target_loss": float("nan")}, "compare: target_loss: found nan, expected a finite number"),
-        ({"budget_s": float("inf")}, "compare: budget_s: found inf, expected a finite number"),
-        ({"budget_s": -1}, "compare: budget_s: found -1, expected above 0.0"),
+        ({"budget": float("inf")}, "compare: budget: found inf, expected seconds, bytes or joules above 0"),
+        ({"budget": -1}, "compare: budget: found -1, expected seconds, bytes or joules above 0"),
+        ({"budget": "0 MB"}, "compare: budget: found '0 MB', expected seconds, bytes or joules above 0"),
+        ({"budget": "3 parsec"}, "compare: budget: found '3 parsec', expected seconds, bytes or joules"),
+        ({"budget": True}, "compare: budget: found true, expected seconds, bytes or joules above 0"),
         ({"colour": "red"}, "compare: colour: found an unknown field"),
     ],
 )
@@ -61,6 +88,19 @@ def test_what_prunes_nothing_has_the_scenario_s_reduction_only():
         *("fedit-depth-0", "fedit-depth-3"),
         *("joint-mixed-0", "joint-mixed-3", "joint-width-0", "joint-width-3"),
     ]
+
+
+def test_optimal_bandwidth_where_it_makes_a_difference():
+    both = settings(methods=["joint", "fedit", "fedbuff", "uniform"], bandwidth=["own", "optimal"])
+    assert sorted(job.name for job in jobs_of(both, TINY)) == [
+        *("fedbuff-depth-0", "fedit-depth-0", "fedit-depth-optimal-0"),
+        *("joint-depth-0", "uniform-depth-0", "uniform-depth-optimal-0"),
+    ]
+    (joint, fedbuff) = jobs_of(settings(methods=["joint", "fedbuff"], bandwidth=["optimal"]), TINY)
+    assert (joint.bandwidth, fedbuff.bandwidth) == ("own", "optimal")
+    expected = "bandwidth: found 'optimal', expected own, as fedbuff waits for no round to end"
+    with pytest.raises(InputError, match=expected):
+        METHODS["fedbuff"].check(fedbuff.scenario(TINY))
 
 
 def test_jobs_that_learn_the_same_come_after_the_one_that_learns():

@@ -18,6 +18,7 @@ from airtune.quantities import (
     Power,
     PowerDensity,
     Throughput,
+    Watt,
 )
 
 KINDS = {
@@ -26,6 +27,7 @@ KINDS = {
     "bit rate": (BitRate, "bit/s"),
     "memory": (Memory, "B"),
     "throughput": (Throughput, "FLOP/s"),
+    "watt": (Watt, "W"),
     "decibel": (Decibel, "dB"),
     "power": (Power, "dBm"),
     "power density": (PowerDensity, "dBm/Hz"),

@@ -73,13 +73,15 @@ NAMES = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,20}\Z")
 @st.composite
 def groups(draw, identifier: str, cells: list[str]) -> dict:
     near, far = sorted(draw(st.tuples(POSITIVE, POSITIVE)))
-    custom = st.fixed_dictionaries({"name": NAMES, "throughput": POSITIVE, "memory": POSITIVE})
+    powered = {"name": NAMES, "throughput": POSITIVE, "memory": POSITIVE, "power": st.none() | POSITIVE}
+    custom = st.fixed_dictionaries(powered)
     fields = {
         "id": identifier,
         "count": draw(st.integers(1, 4)),
         "device": draw(st.one_of(st.sampled_from(list(CATALOGUE)), custom)),
         "cell": draw(st.sampled_from(cells)),
         "memory": draw(st.none() | POSITIVE),
+        "power": draw(st.none() | POSITIVE),
         "labels": draw(st.lists(st.text(max_size=8) | st.integers(-99, 99), min_size=1, max_size=3)),
     }
     place = draw(st.sampled_from(["distance", "range", "link"]))

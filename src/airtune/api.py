@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from airtune import planning
+from airtune.budget import Budget
 from airtune.errors import ArgumentError, words
 from airtune.methods import METHODS, Situation
 from airtune.observer import Observer
@@ -118,7 +119,7 @@ def run(
     resume: bool = False,
     observer: Observer | None = None,
     learnt: str | Path | None = None,
-    budget_s: float | None = None,
+    budget: Budget | str | float | None = None,
     engine: Literal["in-process", "flower-simulation", "flower-deployment"] = "in-process",
 ) -> Path:
     """Fine-tune: rounds of planning, local training and merging, with all results in `directory`.
@@ -128,7 +129,8 @@ def run(
         observer: told how it goes on.
         learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again; only with
             all clients in this process.
-        budget_s: simulated seconds; the round in which the clock passes them is the last.
+        budget: simulated seconds, or text such as "400 s", "500 MB" (up and down) or "20 kJ"; the round that
+            reaches it is the last.
         engine: all clients in this process, or Flower's simulation or deployment engine with processes of
             their own on this machine, stopped when this returns. What is learnt is the same, to the bit.
 
@@ -141,7 +143,13 @@ def run(
     """
     from airtune.federation.server_app import RunOptions
 
-    options = RunOptions(None if learnt is None else Path(learnt), budget_s)
+    try:
+        limit = None if budget is None else Budget.read(budget)
+    except ValueError as error:
+        raise ArgumentError("budget", budget, str(error)) from error
+    if limit is not None:
+        limit.check(scenario)
+    options = RunOptions(None if learnt is None else Path(learnt), limit)
     place, told = Path(directory), observer or Observer()
     if engine == "in-process":
         from airtune.federation.in_process import run_in_process
@@ -161,10 +169,11 @@ def compare(
     reductions: Sequence[str] | None = None,
     seeds: int = 1,
     target_loss: float | Literal["auto"] = "auto",
-    budget_s: float | None = None,
+    budget: Budget | str | float | None = None,
     workers: int | None = None,
     learnt: str | Path | None = None,
     observer: "CompareObserver | None" = None,
+    bandwidth: Sequence[str] | None = None,
 ) -> "Comparison":
     """Play every method with every reduction and seed, on the same data and channels, and compare them.
 
@@ -175,9 +184,11 @@ def compare(
         reductions: for methods that prune; by default the scenario's.
         seeds: how many; seed s is the scenario's + s.
         target_loss: test loss to reach; "auto" is what `fedit` ends with.
-        budget_s: simulated seconds, after which runs end.
+        budget: after which runs end, as `run` takes it.
         workers: processes at once; by default as many as cores and memory allow.
         learnt: folder of learnt rounds to share with other comparisons; by default one of its own.
+        bandwidth: "own" for the methods' own shares, "optimal" for those that end their rounds soonest, or
+            both; by default the scenario's.
 
     Raises:
         AirtuneError: arguments, scenario or folder are not usable, or no run has ended.
@@ -190,9 +201,10 @@ def compare(
         "schema": "airtune-compare/1",
         "methods": list(methods),
         "reductions": list(reductions or [scenario.reduction]),
+        "bandwidth": list(bandwidth or [scenario.bandwidth]),
         "seeds": list(range(seeds)),
         "target_loss": target_loss,
-        "budget_s": budget_s,
+        "budget": budget,
     }
     return play_comparison(
         scenario,

@@ -30,6 +30,12 @@ Engine = Literal["in-process", "flower-simulation", "flower-deployment"]
 RoundCount = Annotated[int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)]
 
 
+BandwidthShares = Annotated[
+    str | None,
+    typer.Option(help="own, or optimal for the shares that end a round soonest.", show_default=False),
+]
+
+
 @app.command()
 def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("scenario.yaml")) -> None:
     """Write a commented scenario to start from."""
@@ -123,6 +129,7 @@ def run(
     task: TaskName = None,
     data: DataPlace = None,
     rounds: RoundCount = None,
+    bandwidth: BandwidthShares = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="runs/NAME-METHOD")
     ] = None,
@@ -136,7 +143,7 @@ def run(
     from airtune.results.terminal import RunProgress, print_run
     from airtune.scenario_file import load_scenario
 
-    chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds)
+    chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds, bandwidth=bandwidth)
     if resume and out is None:
         raise InputError("--resume", "", words("no --out"), "the folder of the run to go on with")
     directory = out or new_folder(f"{chosen.name}-{chosen.method}")
@@ -158,10 +165,15 @@ def compare(
     reductions: Annotated[
         str | None, typer.Option(help="Reductions, with commas between.", show_default="the scenario's")
     ] = None,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(help="own, optimal, or both with a comma between.", show_default="the scenario's"),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, from the scenario's on.", min=1)] = 1,
     target_loss: Annotated[str, typer.Option(help="Test loss to reach; auto: fedit's last.")] = "auto",
     budget: Annotated[
-        float | None, typer.Option(help="Simulated seconds after which runs end.", show_default=False)
+        str | None,
+        typer.Option(help="After which runs end: '400 s', '500 MB' or '20 kJ'.", show_default=False),
     ] = None,
     rounds: RoundCount = None,
     task: TaskName = None,
@@ -180,18 +192,28 @@ def compare(
     from airtune.scenario_file import load_scenario
 
     chosen = load_scenario(scenario, task=task, data=data, rounds=rounds)
-    names = [name.strip() for name in methods.split(",")]
-    given = None if reductions is None else [name.strip() for name in reductions.split(",")]
+    shares = None if bandwidth is None else _names(bandwidth)
     goal = _target(target_loss)
     try:
         with CompareProgress() as progress:
-            found = api.compare(chosen, out, names, given, seeds, goal, budget, workers, learnt, progress)
+            found = api.compare(
+                chosen,
+                out,
+                _names(methods),
+                None if reductions is None else _names(reductions),
+                seeds,
+                goal,
+                budget,
+                workers,
+                learnt,
+                progress,
+                bandwidth=shares,
+            )
     except InputError as error:
         if error.file != "compare" or not error.field:  # an --out of that name has no field
             raise
         argument, *_ = error.field.split(".")
-        option = _option(argument.removesuffix("_s"))
-        raise InputError(option, "", error.found, error.expected) from error
+        raise InputError(_option(argument), "", error.found, error.expected) from error
     print_comparison(found, out)
     if found.missing:
         raise typer.Exit(1)
@@ -253,6 +275,11 @@ def calibrate(
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+def _names(text: str) -> list[str]:
+    """Those that stand with commas between."""
+    return [name.strip() for name in text.split(",")]
 
 
 def _target(text: str) -> float | Literal["auto"]:

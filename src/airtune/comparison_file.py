@@ -2,18 +2,32 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+)
 
+from airtune.budget import Budget
 from airtune.errors import InputError, words
 from airtune.methods import METHODS
 from airtune.misfits import MisfitError, first_error
 from airtune.scenario import Scenario, known_method
 
 SETTINGS, RUNS, METRIC = "compare.json", "runs", "metric.json"  # METRIC lies in a run's folder
+
+
+Spendable = Annotated[Budget, BeforeValidator(Budget.read), PlainSerializer(str)]
 
 
 class Settings(BaseModel):
@@ -24,11 +38,12 @@ class Settings(BaseModel):
     kind: Literal["airtune-compare/1"] = Field("airtune-compare/1", alias="schema")
     methods: Annotated[tuple[Annotated[str, AfterValidator(known_method)], ...], Field(min_length=1)]
     reductions: Annotated[tuple[Literal["examples", "depth", "mixed", "width"], ...], Field(min_length=1)]
+    bandwidth: Annotated[tuple[Literal["own", "optimal"], ...], Field(min_length=1)] = ("own",)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...], Field(min_length=1)]
     target_loss: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
-    budget_s: Annotated[float, Field(gt=0)] | None = None
+    budget: Spendable | None = Field(None, validation_alias=AliasChoices("budget", "budget_s"))
 
-    @field_validator("methods", "reductions", "seeds")
+    @field_validator("methods", "reductions", "bandwidth", "seeds")
     @classmethod
     def _once(cls, given: tuple[Any, ...]) -> tuple[Any, ...]:
         for value in given:
@@ -68,11 +83,13 @@ class Job:
     method: str
     reduction: str
     seed: int
+    bandwidth: Literal["own", "optimal"] = "own"
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.method}-{self.reduction}-{self.seed}"
+        shares = "-optimal" if self.bandwidth == "optimal" else ""
+        return f"{self.method}-{self.reduction}{shares}-{self.seed}"
 
     def folder(self, directory: Path) -> Path:
         """Of its run, in the comparison's `directory`."""
@@ -85,9 +102,9 @@ class Job:
 
     def scenario(self, given: Scenario) -> Scenario:
         """The scenario that this job plays. Raises InputError if it cannot be."""
-        changes = {"method": self.method, "reduction": self.reduction, "seed": given.seed + self.seed}
+        changes = {"method": self.method, "reduction": self.reduction, "bandwidth": self.bandwidth}
         try:
-            return Scenario.model_validate(given.model_dump() | changes)
+            return Scenario.model_validate(given.model_dump() | changes | {"seed": given.seed + self.seed})
         except ValidationError as error:
             raise first_error(f"scenario of {self.name}", error) from error
 
@@ -96,14 +113,16 @@ def jobs_of(settings: Settings, scenario: Scenario) -> list[Job]:
     """All runs, in an order in which jobs that are alike come late after one another.
 
     So the first of them has learnt what the others only clock. A method that prunes nothing is played with
-    the scenario's reduction only.
+    the scenario's reduction only, one that plans bandwidth or waits for no round's end with its own only.
     """
     jobs = [
-        Job(method, reduction, seed)
+        Job(method, reduction, seed, shares)
+        for shares in settings.bandwidth
         for seed in settings.seeds
         for method in settings.methods
         for reduction in ((scenario.reduction,) if METHODS[method].baseline else settings.reductions)
     ]
+    jobs = list(dict.fromkeys(_as_it_can_be(job, settings) for job in jobs))
     seen: dict[tuple[str, str, int], int] = {}
     turns = []
     for job in jobs:
@@ -112,7 +131,17 @@ def jobs_of(settings: Settings, scenario: Scenario) -> list[Job]:
     return [job for _, job in sorted(zip(turns, jobs, strict=True), key=lambda pair: pair[0])]
 
 
+def _as_it_can_be(job: Job, settings: Settings) -> Job:
+    """The job with its method's own bandwidth, where no other makes sense.
+
+    A method that waits for no round's end is refused where nothing but "optimal" is asked for.
+    """
+    method = METHODS[job.method]
+    own = method.shares_band or (method.buffer is not None and "own" in settings.bandwidth)
+    return replace(job, bandwidth="own") if own else job
+
+
 def contradiction(found: Settings, given: Settings) -> Mapping[str, tuple[object, object]]:
     """What differs, by field: (found, given)."""
-    pairs = {field: (getattr(found, field), getattr(given, field)) for field in Settings.model_fields}
-    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
+    there, asked = found.model_dump(), given.model_dump()
+    return {field: (there[field], asked[field]) for field in there if there[field] != asked[field]}

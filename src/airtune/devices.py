@@ -1,8 +1,11 @@
-"""A small catalogue of devices: how fast each one trains and how much memory it has, with sources.
+"""A small catalogue of devices: how fast each one trains, its memory, and its power meanwhile, with sources.
 
 `flops_per_s` is *sustained in LoRA training*, not the peak of a data sheet. Some entries are measured
 training runs; the others are data-sheet peaks times the utilisation that the measured Jetson Nano
 reached (`UTILISATION`), so the figures are comparable with one another but no promise for a device.
+
+`power_w` is what the board (of a phone: the processor) draws at full load, by the power mode or power profile
+that its maker publishes: a ceiling for training, which keeps no device fully busy.
 """
 
 from dataclasses import dataclass
@@ -19,8 +22,10 @@ GIB = 2.0**30
 class Device:
     """One class of device. `flops_per_s` in FLOP/s sustained in training, `memory_bytes` in bytes.
 
+    `power_w` is drawn while it computes; None where nobody knows.
+
     `basis` says where the speed comes from: a training run that was measured, a data sheet it was derived
-    from, or what a scenario states; `source` says which.
+    from, or what a scenario states; `source` says which. `power_source` says where the power does.
     """
 
     name: str
@@ -28,6 +33,8 @@ class Device:
     memory_bytes: float
     basis: Literal["measured", "derived", "stated"]
     source: str
+    power_w: float | None = None
+    power_source: str = "scenario"
 
 
 CATALOGUE: dict[str, Device] = {
@@ -39,6 +46,9 @@ CATALOGUE: dict[str, Device] = {
             6 * GIB,
             "measured",
             "EdgeFlowerTune: 170 s for 5.5e11 FLOP on a Snapdragon 778G, an unoptimised CPU path (a floor)",
+            4.2,
+            "Android power profile of the Motorola edge (2021), a Snapdragon 778G: 1082 mA with all cores at "
+            "full clock, times a cell's nominal 3.85 V",
         ),
         Device(
             "jetson-nano",
@@ -46,6 +56,8 @@ CATALOGUE: dict[str, Device] = {
             4 * GIB,
             "measured",
             "EdgeFlowerTune: 11.4 to 14.1 s for 5.5e11 FLOP on a Jetson Nano 4 GB, fp32",
+            10.0,
+            "NVIDIA Jetson Linux: MAXN, the default mode, 10 W",
         ),
         Device(
             "jetson-tx2",
@@ -53,6 +65,8 @@ CATALOGUE: dict[str, Device] = {
             8 * GIB,
             "derived",
             "NVIDIA data sheet: 256 Pascal cores at 1.30 GHz, 665 GFLOP/s fp32, times UTILISATION",
+            15.0,
+            "NVIDIA Jetson Linux: Max-P, 15 W; Max-N, which alone clocks the GPU at 1.30 GHz, has no budget",
         ),
         Device(
             "jetson-orin-nano",
@@ -60,6 +74,8 @@ CATALOGUE: dict[str, Device] = {
             8 * GIB,
             "derived",
             "NVIDIA data sheet: 1024 Ampere cores at 625 MHz, 1.28 TFLOP/s fp32, times UTILISATION",
+            15.0,
+            "NVIDIA Jetson Linux: the 15 W mode, which clocks the GPU at 625 MHz",
         ),
         Device(
             "jetson-agx-orin",
@@ -67,6 +83,8 @@ CATALOGUE: dict[str, Device] = {
             32 * GIB,
             "derived",
             "NVIDIA data sheet: 2048 Ampere cores at 1.3 GHz, 5.33 TFLOP/s fp32, times UTILISATION",
+            60.0,
+            "NVIDIA data sheet: 15 to 60 W; the most, as the GPU runs at its full clock",
         ),
         Device(
             "laptop-2-core",
@@ -74,6 +92,8 @@ CATALOGUE: dict[str, Device] = {
             16 * GIB,
             "measured",
             "SmolLM2-135M, LoRA in bf16, 4 x 256 tokens in 2.9 s on 2 AVX-512 cores, with PEFT's layers",
+            28.0,
+            "Intel Core i3-1115G4, a laptop's 2 AVX-512 cores: 28 W at the base clock of 3.0 GHz",
         ),
     )
 }

@@ -26,6 +26,18 @@ def _scale(text: str, unit: str) -> float | None:
     return _PREFIX.get(prefix)
 
 
+def read_amount(value: object, units: tuple[str, ...], expected: str) -> tuple[float, str]:
+    """A number and its unit, one of `units`; the first where there is none.
+
+    Raises:
+        ValueError: it is neither a finite number nor text of one; says what is `expected`.
+    """
+    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    written = match[2] if match else ""
+    unit = next((unit for unit in units if _scale(written, unit) is not None), units[0])
+    return _read(value, unit, expected), unit
+
+
 def _read(value: object, unit: str, expected: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(expected)
@@ -57,5 +69,6 @@ BitRate = Annotated[float, _reader("bit/s", "30 Mbit/s"), Field(gt=0)]
 Memory = Annotated[float, _reader("B", "4 GB"), Field(gt=0)]
 Throughput = Annotated[float, _reader("FLOP/s", "200 GFLOP/s"), Field(gt=0)]
 Decibel = Annotated[float, _reader("dB", "8 dB"), Field(ge=0)]
+Watt = Annotated[float, _reader("W", "10 W"), Field(gt=0)]
 Power = Annotated[float, _reader("dBm", "23 dBm"), Field(ge=-100, le=100)]
 PowerDensity = Annotated[float, _reader("dBm/Hz", "-174 dBm/Hz"), Field(ge=-250, le=0)]

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -75,9 +76,10 @@ def test_the_folder_has_its_stable_names(compared):
         "schema": "airtune-compare/1",
         "methods": METHODS,
         "reductions": ["depth"],
+        "bandwidth": ["own"],
         "seeds": [0],
         "target_loss": "auto",
-        "budget_s": None,
+        "budget": None,
     }
 
 
@@ -114,7 +116,11 @@ def test_a_comparison_that_has_ended_is_not_played_again(compared, tiny):
         ),
         ({"seeds": 2}, "compare.json: seeds: found 0, expected 0, 1, as asked for now"),
         ({"target_loss": 5.0}, "compare.json: target_loss: found 'auto', expected 5.0, as asked for now"),
-        ({"budget_s": 5.0}, "compare.json: budget_s: found nothing, expected 5.0, as asked for now"),
+        (
+            {"bandwidth": ["optimal"]},
+            "compare.json: bandwidth: found own, expected optimal, as asked for now",
+        ),
+        ({"budget": 5.0}, "compare.json: budget: found nothing, expected 5.0 s, as asked for now"),
     ],
 )
 def test_other_arguments_are_refused(changes, expected, compared, tiny):
@@ -197,10 +203,36 @@ def test_a_folder_of_learnt_rounds_that_cannot_be_is_named(tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_budget_ends_runs(tiny, tmp_path):
-    (run,) = compare(tiny, tmp_path / "out", ["fedit"], budget_s=1.0).runs
-    assert len(run.history.rounds) == 1
-    assert run.history.finished
+def spent(run, fields: tuple[str, ...]) -> list[float]:
+    return np.cumsum(sum(run.history.per_round(field) for field in fields)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("unit", "fields"),
+    [("", ("round_s",)), (" s", ("round_s",)), (" B", ("bytes_up", "bytes_down")), (" J", ("energy_j",))],
+)
+def test_a_budget_ends_runs_with_the_round_that_reaches_it(unit, fields, tiny, tmp_path, compared):
+    longer = tiny.model_copy(update={"rounds": 9})
+    learnt = shutil.copytree(compared / "learnt", tmp_path / "learnt")
+    (whole,) = compare(tiny, tmp_path / "whole", ["fedit"], learnt=learnt).runs
+    first, second = spent(whole, fields)
+    for budget, rounds in ((0.5 * first, 1), (0.5 * (first + second), 2)):
+        out = tmp_path / f"{rounds}"
+        (run,) = compare(longer, out, ["fedit"], budget=f"{budget!r}{unit}", learnt=learnt).runs
+        assert len(run.history.rounds) == rounds
+        assert run.history.finished
+
+
+def test_energy_is_no_budget_where_nobody_knows_it(tiny, tmp_path):
+    groups = [group.model_dump() for group in tiny.clients]
+    groups[1]["device"]["power"] = None
+    unknown = Scenario.model_validate(tiny.model_dump() | {"clients": groups})
+    expected = "scenario: clients.1.power: found nothing, so that nobody knows the energy of fast"
+    with pytest.raises(InputError, match=expected):
+        compare(unknown, tmp_path / "out", ["fedit"], budget="20 J")
+    with pytest.raises(InputError, match=expected):
+        run(unknown, tmp_path / "out", budget="20 J")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_links_are_clocked_from_what_was_learnt(tiny, compared, tmp_path):
@@ -215,6 +247,28 @@ def test_other_links_are_clocked_from_what_was_learnt(tiny, compared, tmp_path):
     fast = rounds_of(compared / "runs" / "fedit-depth-0")
     assert [event["loss"] for event in run.history.rounds] == [event["loss"] for event in fast[1:]]
     assert run.history.rounds[-1]["clock_s"] > fast[-1]["clock_s"]
+
+
+def test_optimal_bandwidth_is_clocked_from_what_was_learnt(tiny, tmp_path):
+    """Who takes part and what is trained stays, so nothing is learnt that its own shares have not learnt."""
+    methods = ["fedit", "uniform", "heterofl", "joint"]
+    found = compare(tiny, tmp_path / "out", methods, bandwidth=["own", "optimal"])
+    facts = list((tmp_path / "out" / "learnt").glob("*.facts.safetensors"))
+    assert len(facts) == 1 + tiny.rounds * len(methods)
+    runs = {run.job.name: run.history for run in found.runs}
+    assert [name for name in runs if name.startswith("joint")] == ["joint-depth-0"]
+    for method in ("fedit", "uniform", "heterofl"):
+        own, optimal = runs[f"{method}-depth-0"], runs[f"{method}-depth-optimal-0"]
+        assert (optimal.per_round("loss") == own.per_round("loss")).all()
+        assert (optimal.per_round("bytes_up") == own.per_round("bytes_up")).all()
+        assert (optimal.per_round("planned_s") < own.per_round("planned_s")).all()
+        assert optimal.summary["simulated_s"] < own.summary["simulated_s"]
+    header, *rows = (tmp_path / "out" / "table.csv").read_text().splitlines()
+    assert header.split(",")[:3] == ["method", "reduction", "bandwidth"]
+    assert [row.split(",")[2] for row in rows] == ["own", "optimal"] * 3 + ["own"]
+    labels = [entry.label for entry in found.entries]
+    assert labels[:2] == ["fedit", "fedit (optimal bandwidth)"]
+    assert labels[2:4] == ["uniform (depth)", "uniform (depth, optimal bandwidth)"]
 
 
 def test_two_processes_cannot_compare_in_one_folder(tiny, compared):

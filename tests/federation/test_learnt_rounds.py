@@ -233,8 +233,8 @@ def test_other_clients_and_other_data_have_other_keys(tiny, tmp_path):
 
 def test_a_budget_ends_after_the_round_that_spends_it(tiny, finished, tmp_path):
     clocks = [event["clock_s"] for event in rounds_of(finished)[1:]]
-    run(tiny, tmp_path / "run", budget_s=(clocks[0] + clocks[1]) / 2)
+    run(tiny, tmp_path / "run", budget=(clocks[0] + clocks[1]) / 2)
     assert rounds_of(tmp_path / "run") == rounds_of(finished)[:3]
     assert [event["event"] for event in read_events(tmp_path / "run" / "events.jsonl")][-1] == "end"
-    run(tiny, tmp_path / "whole", budget_s=1e9)
+    run(tiny, tmp_path / "whole", budget="1e9 s")
     same_end(tmp_path / "whole", finished)

@@ -97,6 +97,9 @@ def test_the_clock_adds_up(finished):
             assert row["waiting_s"] == pytest.approx(event["round_s"] - seconds)
         assert event["bytes_up"] == sum(row["bytes_up"] for row in event["clients"])
         assert event["flops"] == sum(row["flops"] for row in event["clients"])
+        spent = [row[part] for row in event["clients"] for part in ("compute_j", "transmit_j")]
+        assert min(spent) > 0
+        assert event["energy_j"] == pytest.approx(sum(spent))
         clock += event["round_s"]
         assert event["clock_s"] == pytest.approx(clock)
         assert event["fedit_s"] > event["round_s"]

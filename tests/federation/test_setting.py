@@ -37,7 +37,7 @@ def test_the_clock_agrees_with_the_plan(tiny, method, reduction):
             client: Work(shape, steps, download_bytes(shape), upload_bytes(shape, tiny.payload))
             for client, shape in shapes.items()
         }
-        times = clock_round(setting, planned.channels, planned.plan, work)
+        times = clock_round(setting, number, planned.channels, planned.plan, work)
         assert sorted(times) == [0, 1, 2, 3]
         for client, spent in times.items():
             assert spent.total_s == pytest.approx(planned.plan.client_round_s[client], rel=1e-12)

@@ -38,6 +38,29 @@ def test_methods_plan_for_those_they_may(name, problem):
     assert plan.bandwidth_hz.sum() <= problem.bandwidth_hz.sum() * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_optimal_bandwidth_ends_a_round_sooner_unless_a_method_shares_the_band(name, problem):
+    method = METHODS[name]
+    situation = Situation.of(problem, method.select(problem))
+    own, optimal = method.plan(situation), method.plan(replace(situation, bandwidth="optimal"))
+    assert optimal.method == name
+    assert (optimal.participates == own.participates).all()
+    assert (optimal.prune == own.prune).all()
+    assert optimal.rounds == own.rounds
+    if method.shares_band:
+        assert (optimal.bandwidth_hz == own.bandwidth_hz).all()
+    else:
+        assert optimal.round_s < own.round_s
+        assert optimal.client_round_s[own.participates] == pytest.approx(optimal.round_s, rel=1e-6)
+        equal = problem.bandwidth_hz[0] / own.participates.sum()
+        assert own.bandwidth_hz[own.participates] == pytest.approx(equal, rel=1e-9)
+
+
+def test_fedit_with_optimal_bandwidth_is_bandwidth_only(problem):
+    plan = METHODS["fedit"].plan(replace(Situation.of(problem), bandwidth="optimal"))
+    assert (plan.bandwidth_hz == METHODS["bandwidth-only"].plan(Situation.of(problem)).bandwidth_hz).all()
+
+
 def test_only_drop_slowest_leaves_clients_out_for_good(problem):
     left_out = {name: ~method.select(problem) for name, method in METHODS.items()}
     assert (left_out.pop("drop-slowest") == stragglers(problem)).all()

@@ -14,7 +14,13 @@ SCENARIO = Scenario.model_validate(
 
 
 def write_run(
-    folder: Path, losses: list[float], round_s: float, metric: float | None = None, groups: bool = False
+    folder: Path,
+    losses: list[float],
+    round_s: float,
+    metric: float | None = None,
+    groups: bool = False,
+    energy_j: float | None = None,
+    lost: list[dict] | None = None,
 ) -> None:
     """A finished run: the loss before and after each round of `round_s` seconds, 10 bytes up and 20 down."""
     folder.mkdir(parents=True)
@@ -37,7 +43,9 @@ def write_run(
                 **spent,
                 **{"bytes_up": 10, "bytes_down": 20, "flops": 5.0},
                 **({"group_loss": {"one": loss / 2}} if groups else {}),
-                "clients": [{"id": "one", "upload_s": round_s / 2, **client}],
+                **({} if energy_j is None else {"energy_j": energy_j}),
+                "clients": [] if lost else [{"id": "one", "upload_s": round_s / 2, **client}],
+                **({"lost": lost} if lost else {}),
             }
         )
     (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))

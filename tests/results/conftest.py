@@ -48,6 +48,21 @@ def _round(clients: list[str], number: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def faulty(make_events: Callable[..., Events]) -> Events:
+    """Three rounds; in the second an upload of phone-1 is lost, and jetson is out."""
+    events = make_events(rounds=3, ended=False)
+    spent = {"bytes_up": 1000, "bytes_down": 3000, "flops": 2e12, "compute_j": 40.0, "transmit_j": 0.6}
+    nothing = dict.fromkeys(spent, 0)
+    events[0]["faults"] = True
+    events[2]["clients"] = [row for row in events[2]["clients"] if row["id"] == "phone-0"]
+    events[2]["lost"] = [
+        {"id": "phone-1", "why": "upload", **spent},
+        {"id": "jetson", "why": "outage", **nothing},
+    ]
+    return [*events, {"event": "end", **summarise(events)}]
+
+
+@pytest.fixture(scope="session")
 def buffered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run whose rounds do not wait for the slow clients."""
     tiny = load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")

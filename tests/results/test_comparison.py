@@ -29,10 +29,18 @@ def test_the_first_time_below_counts_even_if_the_loss_rises_again(tmp_path):
     assert run.to_loss(2.5, "round_s") == pytest.approx(7.5)
 
 
-def test_transmit_energy_is_power_times_seconds(tmp_path):
+def test_energy_is_the_sum_over_rounds(tmp_path):
+    write_run(begin(tmp_path, ["joint"]) / "joint-examples-0", FALLING, 10.0, energy_j=7.0)
+    (run,) = Comparison.load(tmp_path).runs
+    assert run.energy_j == 21.0
+    assert run.to_loss(FALLING[2], "energy_j") == 14.0
+
+
+def test_energy_that_a_run_does_not_tell_is_not_made_up(tmp_path):
     write_run(begin(tmp_path, ["joint"]) / "joint-examples-0", FALLING, 10.0)
     (run,) = Comparison.load(tmp_path).runs
-    assert run.transmit_energy_j == pytest.approx(10**2.3 / 1000 * 3 * 5)  # 23 dBm, three uploads of 5 s
+    assert run.energy_j is None
+    assert run.to_loss(FALLING[2], "energy_j") is None
 
 
 def test_the_target_is_where_fedit_ends_at_worst(tmp_path):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from airtune.results.comparison import Comparison
 from airtune.results.comparison_table import (
+    columns,
     comparison_lines,
     comparison_tables,
     csv_text,
@@ -26,7 +27,9 @@ def compared(folder: Path, seconds: dict[str, float], seeds: int = 1, **changes:
     runs = begin(folder, list(seconds), seeds, target_loss=1.0, **changes)
     for method, round_s in seconds.items():
         for seed in range(seeds):
-            write_run(runs / f"{method}-examples-{seed}", FALLING, round_s, metric=0.5, groups=True)
+            write_run(
+                runs / f"{method}-examples-{seed}", FALLING, round_s, metric=0.5, groups=True, energy_j=7.0
+            )
     return Comparison.load(folder)
 
 
@@ -73,12 +76,44 @@ def test_the_table_shows_every_method(tmp_path):
     console = Console(width=80, file=io.StringIO())
     console.print(*comparison_tables(comparison))
     text = console.file.getvalue()
-    for shown in ("joint (examples)", "fedit", "15 s", "30 s", "0.50", "1.000", "0.500", "30 B", "15 FLOP"):
+    for shown in (
+        "joint (examples)",
+        "fedit",
+        "15 s",
+        "30 s",
+        "0.50",
+        "1.000",
+        "0.500",
+        "30 B",
+        "15 FLOP",
+        "21 J",
+    ):
         assert shown in text
     assert comparison_lines(comparison) == [
         "one seed; the target is a test loss of 1.000, times are linear between rounds",
         "ratios are to fedit",
     ]
+
+
+def test_energy_that_is_not_known_is_a_dash_and_no_number(tmp_path):
+    write_run(begin(tmp_path, ["joint"], target_loss=1.0) / "joint-examples-0", FALLING, 1.0)
+    comparison = Comparison.load(tmp_path)
+    (energy,) = [column for column in columns(comparison)[1] if column.name == "energy"]
+    assert (energy.value(comparison.entries[0]), energy.text(comparison.entries[0])) == (None, "–")
+    (row,) = csv.DictReader(io.StringIO(csv_text(comparison)))
+    assert row["energy_j"] == row["energy_to_target_j"] == ""
+
+
+def test_lost_updates_have_a_column_where_there_are_any(tmp_path):
+    names = [column.name for column in columns(compared(tmp_path / "none", {"joint": 5.0}))[1]]
+    assert "updates lost" not in names
+    runs = begin(tmp_path / "some", ["joint"])
+    lost = [{"id": "one", "why": "upload", "bytes_up": 1, "bytes_down": 1, "flops": 1.0}]
+    write_run(runs / "joint-examples-0", FALLING, 5.0, lost=lost)
+    comparison = Comparison.load(tmp_path / "some")
+    assert columns(comparison)[1][-1].text(comparison.entries[0]) == "3"
+    (row,) = csv.DictReader(io.StringIO(csv_text(comparison)))
+    assert row["lost_updates"] == "3"
 
 
 def test_seeds_that_do_not_get_there_are_counted(tmp_path):
@@ -99,6 +134,7 @@ def test_the_csv_has_a_row_a_run(tmp_path):
         **{"ratio_to_best_baseline": "0.5", "rounds_to_target": "3.0", "bytes_up_to_target": "30.0"},
         **{"rounds": "3", "simulated_s": "15.0", "final_loss": "1.0", "final_loss_one": "0.5"},
         **{"metric": "accuracy", "metric_value": "0.5", "bytes_up": "30", "bytes_down": "60"},
+        **{"energy_j": "21.0", "energy_to_target_j": "21.0"},
     }
     assert {field: rows[0][field] for field in expected} == expected
 

@@ -123,6 +123,24 @@ def test_a_wrong_field_of_a_client_is_named(tmp_path, make_events):
         read_events(path)
 
 
+def test_a_lost_update_is_checked(tmp_path, faulty):
+    path = tmp_path / "events.jsonl"
+    write_lines(path, faulty)
+    assert read_events(path) == faulty
+    assert faulty[-1]["lost_updates"] == 2
+    for change, expected in (
+        ({"why": "rain"}, r"line 3: lost\.0\.why: found 'rain'"),
+        (
+            {"id": "phone-0"},
+            "line 3: clients: found 'phone-0', expected clients of the start event",
+        ),
+    ):
+        broken = [*faulty[:2], faulty[2] | {"lost": [faulty[2]["lost"][0] | change]}]
+        write_lines(path, broken)
+        with pytest.raises(InputError, match=expected):
+            read_events(path)
+
+
 def test_fields_of_later_versions_are_kept(tmp_path, make_events):
     path, events = tmp_path / "events.jsonl", make_events()
     events[1]["weather"] = {"rain": [1]}
@@ -195,6 +213,7 @@ def test_summary_adds_up_the_rounds(make_events):
         "bytes_up": 1000 * 11,
         "bytes_down": 3000 * 11,
         "flops": 2e12 * 11,
+        "lost_updates": 0,
         "rounds": 4,
         "method": "joint",
     }

@@ -116,6 +116,18 @@ def test_a_client_left_out_is_a_gap_and_time_of_its_own(page):
     assert [sum(times) for times in zip(*phases.values(), strict=True)] == [32, 32, 32]
 
 
+def test_rounds_waited_for_in_vain_are_time_of_their_own(tmp_path, faulty):
+    page = report(tmp_path, faulty)
+    assert "Updates waited for in vain: 2." in page.text
+    assert "Speed-up" not in page.text  # over rounds in which all updates arrive
+    phases = {trace["name"]: trace["x"] for trace in page.figures["time"]["data"]}
+    assert phases["lost"] == [0, 8, 8]
+    assert phases["left out"] == [8, 0, 0]
+    assert [sum(times) for times in zip(*phases.values(), strict=True)] == [24, 24, 24]
+    assert page.figures["pruning"]["data"][0]["z"][1:] == [[0.25, None, 0.25]] * 2
+    assert page.figures["bytes"]["data"][0]["x"] == [2, 3, 2]
+
+
 def test_the_reader_chooses_the_round(page):
     assert page.find("input")[0] | {"type": "range", "min": "1", "max": "4"} == page.find("input")[0]
     (choice,) = page.figures["timeline"]["choices"]

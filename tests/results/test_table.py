@@ -39,6 +39,12 @@ def test_rounds_that_do_not_wait_are_not_set_against_rounds_that_do(make_events)
     assert "×" not in text
 
 
+def test_updates_waited_for_in_vain_are_counted(make_events, faulty):
+    (line,) = [line for line in shown(summary_table(faulty)).splitlines() if "in vain" in line]
+    assert line.replace("│", "").split() == ["updates", "waited", "for", "in", "vain", "2"]
+    assert "in vain" not in shown(summary_table(make_events()))
+
+
 def test_a_run_that_has_just_begun(make_events):
     text = shown(summary_table(make_events(rounds=0, ended=False)))
     assert "0 of 1" in text

@@ -85,6 +85,18 @@ def test_a_client_is_a_process_that_downloads_computes_uploads_and_waits(run):
     assert slices(events, names["joint"]) == [(f"round {n}", 8 * n - 8, 8) for n in (1, 2, 3)]
 
 
+def test_updates_that_are_lost_have_their_reason(tmp_path, faulty):
+    append_events(tmp_path / "events.jsonl", faulty)
+    events = read(write_trace(tmp_path))
+    names = processes(events)
+    for client, reason in (("phone-1", "upload"), ("jetson", "outage")):
+        found = slices(events, names[f"joint: {client}"])
+        assert found[4] == (f"lost: {reason}", 8, 8)
+        assert len(found) == 9  # four phases in the rounds before and after
+    (lost,) = [event for event in events if event["name"] == "lost: upload"]
+    assert (lost["args"]["bytes_up"], lost["args"]["compute_j"]) == (1000, 40.0)
+
+
 def test_counters_tell_loss_and_bandwidth(run):
     events = read(write_trace(run))
     names = processes(events)

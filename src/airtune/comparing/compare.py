@@ -37,6 +37,8 @@ def play_comparison(
     scenarios = {job: job.scenario(scenario) for job in jobs}
     for job in jobs:
         METHODS[job.method].check(scenarios[job])  # rather now than after others have trained for hours
+    if settings.budget is not None:
+        settings.budget.check(scenario)
     folder = CompareFolder(directory)
     folder.prepare(scenario, settings)
     with folder.lock():

@@ -31,7 +31,7 @@ def play(directory: Path, job: Job, learnt: Path) -> None:
 
     folder = CompareFolder(directory)
     scenario, run = job.scenario(folder.scenario()), job.folder(directory)
-    api.run(scenario, run, resume=run.exists(), learnt=learnt, budget_s=Settings.load(directory).budget_s)
+    api.run(scenario, run, resume=run.exists(), learnt=learnt, budget=Settings.load(directory).budget)
     end = Checkpoint.load(run)
     assert end is not None  # of a finished run
     rounds = LearntRounds(learnt)

@@ -31,6 +31,12 @@ class ClientTime:
     def total_s(self) -> float:
         return self.download_s + self.compute_s + self.upload_s
 
+    def until(self, end_s: float) -> "ClientTime":
+        """What is done of it so many seconds after its begin."""
+        download_s = min(self.download_s, end_s)
+        compute_s = min(self.compute_s, end_s - download_s)
+        return ClientTime(download_s, compute_s, min(self.upload_s, end_s - download_s - compute_s))
+
 
 def build_problem(
     scenario: Scenario, curves: PathCurves, channels: Channels, participates: Mask, known: Gradients

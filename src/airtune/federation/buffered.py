@@ -19,7 +19,7 @@ from airtune.federation.gradients import unknown
 from airtune.federation.learn import Learner, merge
 from airtune.federation.learnt_rounds import next_key, without
 from airtune.federation.messages import Assignment
-from airtune.federation.round import PlannedRound, clocked, plan_round
+from airtune.federation.round import PlannedRound, clocked, known_energy, plan_round
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import Listener, Trainings
 from airtune.planning import Pace, Plan
@@ -94,6 +94,7 @@ def play_buffered_round(
         "planned_s": max(expected_s - before.clock_s, 0.0),
         "fedit_s": facts["fedit_s"],
         **{name: sum(row[name] for row in rows) for name in ("bytes_up", "bytes_down", "flops")},
+        **known_energy(rows),
         "clients": rows,
         **({"lost": facts["lost"]} if done.failed else {}),
         "clock_s": clock_s,

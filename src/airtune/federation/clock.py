@@ -29,9 +29,13 @@ class Work:
 
 
 def clock_round(
-    setting: Setting, channels: Channels, plan: Plan, work: Mapping[int, Work]
+    setting: Setting, number: int, channels: Channels, plan: Plan, work: Mapping[int, Work]
 ) -> dict[int, ClientTime]:
-    """Simulated seconds of every client in `work`, on this round's channels and the plan's bandwidth."""
+    """Simulated seconds of every client in `work`, on this round's channels and the plan's bandwidth.
+
+    Args:
+        number: of the round, from which on a client may be slow.
+    """
     scenario = setting.scenario
     takes_part = np.isin(np.arange(len(plan.prune)), list(work))
     down = downlink_rates(scenario, channels, takes_part)
@@ -41,7 +45,7 @@ def clock_round(
         client: clock_client(
             done.shape,
             done.steps,
-            members[client].device.flops_per_s,
+            members[client].device.flops_per_s / scenario.faults.slowdown(members[client].names, number),
             (8.0 * done.bytes_down, 8.0 * done.bytes_up),
             (float(down[client]), float(up[client])),
         )
@@ -49,7 +53,7 @@ def clock_round(
     }
 
 
-def clock_unplanned(setting: Setting, channels: Channels, work: Mapping[int, Work]) -> float:
+def clock_unplanned(setting: Setting, number: int, channels: Channels, work: Mapping[int, Work]) -> float:
     """Seconds this round would have taken with equal bandwidth and nothing pruned: method `fedit`.
 
     The clients train as many steps as long as they did, with all rows that their memory holds; one that was
@@ -67,4 +71,4 @@ def clock_unplanned(setting: Setting, channels: Channels, work: Mapping[int, Wor
         full[client] = Work(
             shape, steps, download_bytes(shape), upload_bytes(shape, setting.scenario.payload)
         )
-    return max(time.total_s for time in clock_round(setting, channels, plan, full).values())
+    return max(time.total_s for time in clock_round(setting, number, channels, plan, full).values())

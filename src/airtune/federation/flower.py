@@ -118,7 +118,7 @@ def _write_app(folder: Path, scenario: str, directory: Path, options: RunOptions
         "scenario": scenario,
         "out": str(directory),
         "resume": True,  # it has been prepared
-        "budget-s": options.budget_s or 0.0,
+        "budget": str(options.budget or ""),
         "progress": str(progress),
         "state": str(directory / CLIENTS),
     }

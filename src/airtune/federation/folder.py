@@ -17,7 +17,14 @@ from airtune.learning.peft_format import save_adapter
 from airtune.planning import Plan
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.measured import MeasuredPath, kept, measured_path
-from airtune.results.events import EVENTS_FILE, append_events, read_events, summarise
+from airtune.results.events import (
+    EVENTS_FILE,
+    RoundEvent,
+    append_events,
+    read_events,
+    round_events,
+    summarise,
+)
 from airtune.results.events import start_event as first_start_event
 from airtune.results.report import write_report
 from airtune.scenario import Scenario
@@ -97,6 +104,10 @@ class RunFolder:
     def start_event(self) -> dict[str, Any]:
         """The first event of the run."""
         return dict(first_start_event(read_events(self.directory / EVENTS_FILE)))
+
+    def rounds(self) -> list[RoundEvent]:
+        """The events of the rounds so far."""
+        return round_events(read_events(self.directory / EVENTS_FILE))
 
     def write_plan(self, round_number: int, plan: Plan) -> None:
         """Keep a round's plan."""

@@ -35,7 +35,7 @@ PRODUCTS = "products"
 STATE, FACTS, METRIC, LOCK = ".state.safetensors", ".facts.safetensors", ".metric.json", ".lock"
 # What of a scenario shapes plans and clocks alone: learning sees no more of it than what clients are told.
 NOT_LEARNT_FROM = {"name", "method", "selected", "reduction", "criterion", "prune_max", "rounds"}
-NOT_LEARNT_FROM |= {"convergence", "radio", "cells"}
+NOT_LEARNT_FROM |= {"bandwidth", "convergence", "radio", "cells", "faults"}
 CLIENTS_LEARNT_FROM = {"id", "count", "share", "labels"}
 
 

@@ -1,11 +1,12 @@
 """One round: planned, played and clocked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from airtune.costs.energy import client_energy, energy_j
 from airtune.costs.error import Gradients
 from airtune.costs.round_time import steps_within
 from airtune.federation.checkpoint import Checkpoint
@@ -14,23 +15,30 @@ from airtune.federation.gradients import unknown, update
 from airtune.federation.learn import Learner
 from airtune.federation.learnt_rounds import ClientTraining, LearntRound
 from airtune.federation.messages import Assignment
+from airtune.federation.missing import FAILURE, OUTAGE, lost_row, missing, work_in_vain
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import Listener
 from airtune.planning import Pace, Plan
 from airtune.radio.channel import Channels, draw_channels
 
-FAILURE = "failure"
-UNKNOWN_WORK = {"bytes_up": 0, "bytes_down": 0, "flops": 0.0}
-
 
 @dataclass(frozen=True)
 class PlannedRound:
-    """A round's channels, its plan, and what each participant is asked to do, without the adapter yet."""
+    """A round's channels, its plan, and what each participant is asked to do, without the adapter yet.
+
+    `missing` says why the updates of some of them do not arrive (`federation.missing`).
+    """
 
     number: int
     channels: Channels
     plan: Plan
     assignments: Mapping[int, Assignment]
+    missing: Mapping[int, str]
+
+    @property
+    def arriving(self) -> dict[int, Assignment]:
+        """What those are asked to do whose updates arrive."""
+        return {client: asked for client, asked in self.assignments.items() if client not in self.missing}
 
 
 def play_round(
@@ -39,6 +47,7 @@ def play_round(
     """Plan and play the round after `before`: everybody planned for trains, and the server waits for all.
 
     Who fails, or sends something else than an update, is left out of the round and named in its event.
+    For those who are missing by the scenario's faults, see `federation.missing`, it waits until the deadline.
 
     Raises:
         AirtuneError: no update came, says why none did; or what was merged is of no use.
@@ -50,7 +59,7 @@ def play_round(
         known = Gradients.from_fields(before.event["gradients"])
     pace = Pace(**before.event.get("pace", {}))
     planned = plan_round(setting, known, pace, before.round_number + 1)
-    learnt = learner.learn(before, planned.assignments, on_client)
+    learnt = learner.learn(before, planned.arriving, on_client) if planned.arriving else _nothing(before)
     known, pace = known_after(setting, known, planned, learnt), pace.after(planned.plan)
     facts = clocked(setting, planned, learnt.training, learnt.failed)
     clock_s = before.clock_s + facts["round_s"]
@@ -99,7 +108,20 @@ def plan_round(setting: Setting, known: Gradients, pace: Pace, number: int) -> P
         )
         for client in np.flatnonzero(plan.participates).tolist()
     }
-    return PlannedRound(number, channels, plan, assignments)
+    scenario = setting.scenario
+    speed = np.array([one.device.flops_per_s for one in scenario.members()])
+    slow = np.array([scenario.faults.slowdown(one.names, number) for one in scenario.members()])
+    done_s = plan.client_round_s + (slow * steps - scenario.training.steps) * step_flops / speed
+    waits = setting.method.buffer is None
+    return PlannedRound(
+        number, channels, plan, assignments, missing(scenario, number, plan, done_s) if waits else {}
+    )
+
+
+def _nothing(before: Checkpoint) -> LearntRound:
+    """What a round teaches of which no update arrives."""
+    loss, group_loss = before.event["loss"], before.event.get("group_loss", {})
+    return LearntRound(before.key, before.adapter, before.clients, {}, np.zeros((0, 0)), loss, group_loss)
 
 
 def known_after(setting: Setting, before: Gradients, planned: PlannedRound, learnt: LearntRound) -> Gradients:
@@ -132,8 +154,15 @@ def clocked(
         )
         for client, done in training.items()
     }
-    times = clock_round(setting, planned.channels, planned.plan, work)
-    round_s = max((spent.total_s for spent in times.values()), default=0.0)
+    vain = {
+        client: work_in_vain(setting, planned.assignments[client])
+        for client, why in planned.missing.items()
+        if why != OUTAGE
+    }
+    times = clock_round(setting, planned.number, planned.channels, planned.plan, work | vain)
+    round_s = max((times[client].total_s for client in work), default=0.0)
+    if planned.missing:
+        round_s = max(round_s, setting.scenario.faults.deadline * planned.plan.round_s)
     clients = [
         {
             "id": members[client].id,
@@ -146,23 +175,35 @@ def clocked(
             "bytes_up": work[client].bytes_up,
             "bytes_down": work[client].bytes_down,
             "flops": work[client].flops,
+            **client_energy(setting.scenario, members[client], spent).to_fields(),
             "loss": training[client].loss,
             "trained_layers": work[client].shape.layers - work[client].shape.first_trained,
         }
         for client, spent in sorted(times.items())
+        if client in work
     ]
     lost = [
-        {"id": members[client].id, "why": FAILURE, "reason": reason, **UNKNOWN_WORK}
+        lost_row(setting, client, why, vain.get(client), times.get(client), round_s)
+        for client, why in sorted(planned.missing.items())
+    ]
+    lost += [
+        lost_row(setting, client, FAILURE, None, None, round_s) | {"reason": reason}
         for client, reason in sorted(failed.items())
     ]
+    rows = [*clients, *lost]
     return {
         "round": planned.number,
         "round_s": round_s,
         "planned_s": planned.plan.round_s,
-        "fedit_s": clock_unplanned(setting, planned.channels, work),
-        "bytes_up": sum(done.bytes_up for done in work.values()),
-        "bytes_down": sum(done.bytes_down for done in work.values()),
-        "flops": sum(done.flops for done in work.values()),
+        "fedit_s": clock_unplanned(setting, planned.number, planned.channels, work),
+        **{name: sum(row[name] for row in rows) for name in ("bytes_up", "bytes_down", "flops")},
+        **known_energy(rows),
         "clients": clients,
         **({"lost": lost} if lost else {}),
     }
+
+
+def known_energy(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """A round's `energy_j`, from the clients' parts in it; nothing where it is not known."""
+    found = energy_j(rows)
+    return {} if found is None else {"energy_j": found}

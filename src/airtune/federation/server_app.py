@@ -9,6 +9,7 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from airtune.budget import Budget
 from airtune.errors import AirtuneError
 from airtune.federation.buffered import play_buffered_round
 from airtune.federation.checkpoint import Checkpoint
@@ -32,11 +33,11 @@ class RunOptions:
 
     Attributes:
         learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again.
-        budget_s: simulated seconds; the round in which the clock passes them is the last.
+        budget: the round that reaches it is the last.
     """
 
     learnt: Path | None = None
-    budget_s: float | None = None
+    budget: Budget | None = None
 
 
 def server_app(observer: Observer, options: RunOptions = RunOptions()) -> ServerApp:
@@ -108,9 +109,11 @@ def run_rounds(
         state = Checkpoint(0, 0.0, begin.key, begin.adapter, {}, _start_event(setting, begin.loss))
         folder.keep(state)
     observer.on_start(folder.start_event(), state.round_number)
+    budget = options.budget
+    spent = 0.0 if budget is None else sum(map(budget.part, folder.rounds()))
     play = play_round if setting.method.buffer is None else play_buffered_round
     for round_number in range(state.round_number + 1, scenario.rounds + 1):
-        if options.budget_s is not None and state.clock_s >= options.budget_s:
+        if budget is not None and spent >= budget.amount:
             break
 
         def on_client(client: str, loss: float, number: int = round_number) -> None:
@@ -121,6 +124,7 @@ def run_rounds(
         folder.write_plan(round_number, plan)
         folder.keep(state)
         observer.on_round(state.event)
+        spent += 0.0 if budget is None else budget.part(state.event)
     folder.finish(state.adapter, setting.measured.path.full, scenario)
 
 
@@ -133,7 +137,9 @@ def _start_event(setting: Setting, loss: float) -> dict[str, Any]:
         "scenario": scenario.name,
         "method": scenario.method,
         "reduction": scenario.reduction,
+        "bandwidth": scenario.bandwidth,
         "rounds": scenario.rounds,
+        "faults": not scenario.faults.none,
         "loss": loss,
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "clients": [

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from airtune.costs.curves import PathCurves
 from airtune.costs.error import Gradients
 from airtune.costs.round_time import bound_to, build_problem
+from airtune.errors import AirtuneError
 from airtune.federation.gradients import unknown
 from airtune.methods import METHODS, Method, Situation
 from airtune.planning import Pace, Plan, Problem
@@ -36,15 +37,29 @@ class Setting:
         Args:
             known: of the clients' gradients, as the rounds before have measured them.
             pace: of the rounds before, as they were planned.
+
+        Raises:
+            AirtuneError: all who may take part are known to be out.
         """
 
-        own = self.submodels(number)
+        own, scenario = self.submodels(number), self.scenario
+        known_out = [scenario.faults.is_known_out(one.names, number) for one in scenario.members()]
+        allowed = self.participates & ~np.array(known_out)
+        if not allowed.any():
+            raise AirtuneError(f"round {number}: nobody is left, all who may take part are out")
 
         def problem(participates: npt.NDArray[np.bool_]) -> Problem:
             return self._problem(channels, known, participates, own)
 
         return Situation(
-            problem, self.participates, number, self.scenario.seed, pace, known, self.scenario.selected
+            problem,
+            allowed,
+            number,
+            scenario.seed,
+            pace,
+            known,
+            scenario.selected,
+            bandwidth=scenario.bandwidth,
         )
 
     def unplanned(self, channels: Channels, known: Gradients) -> Plan:

@@ -2,4 +2,4 @@
 
 from airtune.methods.method import Method, planned_by
 
-METHOD = Method("bandwidth-only", planned_by("bandwidth-only"), baseline=True)
+METHOD = Method("bandwidth-only", planned_by("bandwidth-only"), baseline=True, shares_band=True)

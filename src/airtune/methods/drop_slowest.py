@@ -10,4 +10,6 @@ def all_but_stragglers(problem: Problem) -> Mask:
     return ~stragglers(problem)
 
 
-METHOD = Method("drop-slowest", planned_by("bandwidth-only"), select=all_but_stragglers, baseline=True)
+METHOD = Method(
+    "drop-slowest", planned_by("bandwidth-only"), select=all_but_stragglers, baseline=True, shares_band=True
+)

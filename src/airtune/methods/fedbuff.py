@@ -9,7 +9,9 @@ and updates are not encrypted. They merge every 10 of 1000 clients' updates; how
 
 import math
 
+from airtune.errors import InputError, words
 from airtune.methods.method import Buffer, Method, planned_by
+from airtune.scenario import Scenario
 
 
 def staleness_weight(merges: int) -> float:
@@ -17,4 +19,15 @@ def staleness_weight(merges: int) -> float:
     return 1 / math.sqrt(1 + merges)
 
 
-METHOD = Method("fedbuff", planned_by("fedit"), buffer=Buffer(0.5, staleness_weight), baseline=True)
+def check(scenario: Scenario) -> None:
+    """Refuse bandwidth that ends a round soonest, and updates that it would wait for in vain."""
+    if scenario.bandwidth == "optimal":
+        raise InputError("scenario", "bandwidth", "optimal", "own, as fedbuff waits for no round to end")
+    if scenario.faults.upload_loss or scenario.faults.outages:
+        found = words("uploads or clients that go missing")
+        raise InputError("scenario", "faults", found, "slow clients at most, as fedbuff waits for nobody")
+
+
+METHOD = Method(
+    "fedbuff", planned_by("fedit"), buffer=Buffer(0.5, staleness_weight), check=check, baseline=True
+)

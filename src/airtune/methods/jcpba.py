@@ -5,4 +5,4 @@ Only its abstract is public: order of the blocks, start and end of the descent a
 
 from airtune.methods.method import Method, planned_by
 
-METHOD = Method("jcpba", planned_by("jcpba"))
+METHOD = Method("jcpba", planned_by("jcpba"), shares_band=True)

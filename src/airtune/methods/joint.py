@@ -2,4 +2,4 @@
 
 from airtune.methods.method import Method, planned_by
 
-METHOD = Method("joint", planned_by("joint"))
+METHOD = Method("joint", planned_by("joint"), shares_band=True)

@@ -4,4 +4,4 @@ before.
 
 from airtune.methods.method import Method, planned_by
 
-METHOD = Method("joint-online", planned_by("joint-online"))
+METHOD = Method("joint-online", planned_by("joint-online"), shares_band=True)

@@ -102,4 +102,4 @@ def _by_time(situation: Situation, chosen: Mask) -> list[int]:
     return [int(k) for k in np.argsort(-time, kind="stable") if chosen[k]]
 
 
-METHOD = Method("joint-select", rule)
+METHOD = Method("joint-select", rule, shares_band=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ class Situation:
         known: of the clients' gradients; None where nobody measures any.
         count: how many clients a method that draws them is to draw; None for its own choice.
         gap: relative gap at which certified planners stop.
+        bandwidth: "optimal" for the shares that end the method's round soonest, instead of its own.
     """
 
     problem: Callable[[Mask], Problem]
@@ -41,6 +43,7 @@ class Situation:
     known: Gradients | None = None
     count: int | None = None
     gap: float = 1e-6
+    bandwidth: Literal["own", "optimal"] = "own"
 
     @classmethod
     def of(cls, problem: Problem, allowed: Mask | None = None, gap: float = 1e-6) -> "Situation":
@@ -99,6 +102,7 @@ class Method:
         buffer: how updates are merged without waiting for all; None where every round waits.
         check: raises InputError for a scenario that the method is not made for.
         baseline: plans no pruning, so the scenario's reduction does not matter to it.
+        shares_band: plans bandwidth itself, so the scenario's `bandwidth` does not matter to it.
     """
 
     name: str
@@ -110,6 +114,7 @@ class Method:
     buffer: Buffer | None = None
     check: Callable[[Scenario], None] = any_scenario
     baseline: bool = False
+    shares_band: bool = False
 
     def plan(self, situation: Situation) -> Plan:
         """The plan for one round.
@@ -117,4 +122,7 @@ class Method:
         Raises:
             InfeasibleError: no plan exists; names the client that binds.
         """
-        return replace(self.rule(situation), method=self.name)
+        chosen = self.rule(situation)
+        if situation.bandwidth == "optimal" and not self.shares_band:
+            chosen = planning.soonest(situation.problem(chosen.participates), chosen)
+        return replace(chosen, method=self.name)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from airtune.errors import ArgumentError, InfeasibleError, words
 from airtune.planning import bandwidth_only, fedit, jcpba, joint, online, pruning_only, uniform
+from airtune.planning.bandwidth_only import soonest
 from airtune.planning.budgets import Energy, Memory
 from airtune.planning.error_budget import shortest_round
 from airtune.planning.online import Pace
@@ -33,6 +34,7 @@ __all__ = [
     "Rounds",
     "evaluate",
     "plan",
+    "soonest",
 ]
 
 SOLVERS: dict[str, Callable[[Problem], Plan]] = {

@@ -1,4 +1,7 @@
-"""`bandwidth-only`: clients as full as they may be, bandwidth so that those of a cell finish together."""
+"""`bandwidth-only`: clients as full as they may be, bandwidth so that those of a cell finish together.
+
+The same for pruning rates that are given: `soonest`.
+"""
 
 import numpy as np
 
@@ -21,6 +24,23 @@ def solve(problem: Problem) -> Plan:
     prune = fullest(problem, fleet.restore(fleet.equal_bandwidth()))
     _, bandwidth = finish_together(fleet, 1.0 - prune[fleet.order])
     return evaluate(problem, "bandwidth-only", prune, fleet.restore(bandwidth))
+
+
+def soonest(problem: Problem, plan: Plan) -> Plan:
+    """`plan` with the bandwidth that ends its round soonest; who takes part stays, and every ρ.
+
+    Args:
+        problem: the round's numbers if those who take part in `plan` do.
+    """
+    present = plan.participates
+    fleet = Fleet.of(problem.restrict(present))
+    with np.errstate(all="ignore"):
+        _, shares = finish_together(fleet, 1.0 - plan.prune[present][fleet.order])
+    bandwidth = np.zeros(len(present))
+    bandwidth[present] = fleet.restore(shares)
+    found = evaluate(problem, plan.method, plan.prune, bandwidth, present)
+    # Shares that cannot be better may come out later by a rounding.
+    return found if found.round_s < plan.round_s else plan
 
 
 def slowest(fleet: Fleet, keep: Array, bandwidth_hz: Array) -> Array:

@@ -1,9 +1,11 @@
 """Charts with one row per client: the round as a timeline, pruning, bandwidth, time and bytes."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
+from airtune.costs.energy import energy_j
 from airtune.results.charts import Chart, Table, cells, client_axis, new_figure, rounded
 from airtune.results.client_figures import add_bar, phases, shown_phases, timeline_chart
 from airtune.results.client_heatmaps import bandwidth_heatmap, nobody_took_part, pruning_heatmap
@@ -16,7 +18,7 @@ def timeline_of(history: History) -> Chart:
     columns = "Client,Round,Pruning rate,Bandwidth (kHz),Download (s),Compute (s),Upload (s),Waiting (s)"
     table = Table(
         "Every client in every round",
-        [*columns.split(","), "Training loss", "Trained layers"],
+        [*columns.split(","), "Training loss", "Trained layers", "Energy (J)"],
         list(_client_rows(history)),
     )
     return timeline_chart({"": history}, table, "The table holds every round.")
@@ -98,4 +100,8 @@ def _client_rows(history: History) -> Iterator[list[str]]:
         for client in event["clients"]:
             seconds = [client["download_s"], client["compute_s"], client["upload_s"], client["waiting_s"]]
             values = [client["prune"], client["bandwidth_hz"] / 1e3, *seconds, client["loss"]]
-            yield [client["id"], str(event["round"]), *cells(values), str(client["trained_layers"])]
+            energy = energy_j([client])
+            yield [
+                *(client["id"], str(event["round"]), *cells(values), str(client["trained_layers"])),
+                *cells([math.nan if energy is None else energy]),
+            ]

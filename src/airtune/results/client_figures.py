@@ -8,30 +8,33 @@ import plotly.graph_objects as go
 from airtune.results.charts import Chart, Choice, Frame, Table, client_axis, new_figure, plain, rounded
 from airtune.results.formats import duration, time_scale
 from airtune.results.history import Array, History
-from airtune.results.trainings import PHASES, trainings
+from airtune.results.trainings import PHASES, lost_updates, trainings
 
 # Patterns tell the phases apart without colour.
-PATTERNS = {"download": "/", "compute": "", "upload": "\\", "waiting": ".", "left out": "x"}
+PATTERNS = {"download": "/", "compute": "", "upload": "\\", "waiting": ".", "left out": "x", "lost": "+"}
 
 
 def phases(history: History) -> dict[str, Array]:
-    """Seconds (K, R) of each phase within each round; being left out is one."""
+    """Seconds (K, R) of each phase within each round; being left out is one, and a round in vain."""
     row = {client: index for index, client in enumerate(history.clients)}
     ends, lengths = history.per_round("clock_s"), history.per_round("round_s")
     seconds = {phase: np.zeros((len(row), len(ends))) for phase in PHASES}
-    left_out = np.tile(lengths, (len(row), 1))
+    left_out, lost = np.tile(lengths, (len(row), 1)), np.zeros((len(row), len(ends)))
     for (client, place), training in trainings(history).items():
         left_out[row[client], place] = 0.0
         for phase, begin, end in training.phases():
             inside = min(end, ends[place]) - max(begin, ends[place] - lengths[place])
             seconds[phase][row[client], place] = max(inside, 0.0)
-    return seconds | {"left out": left_out}
+    for client, place in lost_updates(history):
+        lost[row[client], place] = lengths[place]
+        left_out[row[client], place] = 0.0
+    return seconds | {"left out": left_out, "lost": lost}
 
 
 def shown_phases(histories: Iterable[History]) -> list[str]:
-    """The phases of a legend: nobody reads of clients left out where none was."""
-    absent = any(phases(history)["left out"].any() for history in histories)
-    return [*PHASES, "left out"] if absent else [*PHASES]
+    """The phases of a legend: nobody reads of clients left out or lost where none was."""
+    all_phases = [phases(history) for history in histories]
+    return [*PHASES, *(name for name in ("left out", "lost") if any(one[name].any() for one in all_phases))]
 
 
 def timeline_chart(runs: Mapping[str, History], table: Table, where: str, note: str = "") -> Chart:

@@ -27,13 +27,12 @@ REFERENCE = "fedit"  # its final loss is the target, unless one is given
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run that has ended, in its folder. `client_power_w` is what its clients transmit with."""
+    """A run that has ended, in its folder."""
 
     job: Job
     directory: Path
     history: History
     metric: Metric | None
-    client_power_w: float
 
     @property
     def final_loss(self) -> float:
@@ -46,19 +45,21 @@ class ComparedRun:
         return self.history.rounds[-1].get("group_loss", {}) if self.history.rounds else {}
 
     @property
-    def transmit_energy_j(self) -> float:
-        """What clients spent on sending: transmit power times upload seconds, all else left out."""
-        seconds = sum(client["upload_s"] for event in self.history.rounds for client in event["clients"])
-        return self.client_power_w * seconds
+    def energy_j(self) -> float | None:
+        """What clients spent on computing and sending (`costs.energy`); None if it is not known."""
+        return self.history.summary.get("energy_j")
 
     def to_loss(self, target: float, field: str | None) -> float | None:
         """The sum of a round's `field` ("round_s", "bytes_up", ...) until the test loss is `target`.
 
-        Linear between rounds; None if it is never reached, 0 if it was there before the first round.
+        Linear between rounds; None if it is never reached or a round has no such field, 0 if it was there
+        before the first round.
 
         Args:
             field: None counts the rounds themselves.
         """
+        if field is not None and not all(field in event for event in self.history.rounds):
+            return None
         loss = np.array([self.history.start["loss"], *self.history.per_round("loss")])
         each = np.ones(len(loss) - 1) if field is None else self.history.per_round(field)
         spent = np.concatenate([[0.0], np.cumsum(each)])
@@ -83,16 +84,19 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Entry:
-    """One method with one reduction: its runs, by seed."""
+    """One method with one reduction and one way to share bandwidth: its runs, by seed."""
 
     method: str
     reduction: str
+    bandwidth: str
     runs: tuple[ComparedRun, ...]
 
     @property
     def label(self) -> str:
-        """`fedit`, or `joint (examples)` where the reduction matters."""
-        return self.method if self.is_baseline else f"{self.method} ({self.reduction})"
+        """`fedit`, `joint (examples)` where reductions matter, `uniform (depth, optimal bandwidth)`."""
+        told = [] if self.is_baseline else [self.reduction]
+        told += ["optimal bandwidth"] if self.bandwidth == "optimal" else []
+        return f"{self.method} ({', '.join(told)})" if told else self.method
 
     @property
     def is_baseline(self) -> bool:
@@ -107,7 +111,7 @@ class Comparison:
     Attributes:
         scenario: as given.
         settings: as given.
-        runs: in the order of the settings' methods, reductions and seeds.
+        runs: in the order of the settings' methods, reductions, bandwidth and seeds.
         missing: names of the runs that have not ended.
         target_loss: the one asked for, or that of `automatic_target`.
     """
@@ -135,8 +139,7 @@ class Comparison:
                 missing.append(job.name)
                 continue
             history = History.of(read_events(run / EVENTS_FILE))
-            power_w = 1e-3 * 10 ** (scenario.radio.client_power / 10)
-            runs.append(ComparedRun(job, run, history, _metric(run / METRIC), power_w))
+            runs.append(ComparedRun(job, run, history, _metric(run / METRIC)))
         if not runs:
             raise AirtuneError(f"{directory}: no run of this comparison has ended")
         given = settings.target_loss
@@ -145,12 +148,11 @@ class Comparison:
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """The runs by method and reduction."""
-        pairs = dict.fromkeys((run.job.method, run.job.reduction) for run in self.runs)
-        return tuple(
-            Entry(*pair, tuple(run for run in self.runs if (run.job.method, run.job.reduction) == pair))
-            for pair in pairs
-        )
+        """The runs by all but their seed."""
+        found: dict[tuple[str, str, str], list[ComparedRun]] = {}
+        for run in self.runs:
+            found.setdefault((run.job.method, run.job.reduction, run.job.bandwidth), []).append(run)
+        return tuple(Entry(*key, tuple(runs)) for key, runs in found.items())
 
     def times(self, entry: Entry) -> dict[int, float | None]:
         """Simulated seconds to the target loss, by seed; None where it is not reached."""
@@ -212,9 +214,10 @@ def automatic_target(runs: Sequence[ComparedRun]) -> float:
     return max(run.final_loss for run in reference or runs)
 
 
-def _place(settings: Settings, job: Job) -> tuple[int, int, int]:
+def _place(settings: Settings, job: Job) -> tuple[int, int, bool, int]:
     reductions = [*settings.reductions, job.reduction]  # what prunes nothing has the scenario's
-    return settings.methods.index(job.method), reductions.index(job.reduction), settings.seeds.index(job.seed)
+    method, seed = settings.methods.index(job.method), settings.seeds.index(job.seed)
+    return method, reductions.index(job.reduction), job.bandwidth == "optimal", seed
 
 
 def _metric(file: Path) -> Metric | None:

@@ -90,6 +90,9 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     if comparison.best_baseline is not None:
         bootstrap = ", geometric means with 95 % bootstrap intervals over seeds" if count > 1 else ""
         lines.append(f"ratios are to {comparison.best_baseline.label}{bootstrap}")
+    if (budget := comparison.settings.budget) is not None:
+        limit = duration(budget.amount) if budget.unit == "s" else amount(budget.amount, budget.unit)
+        lines.append(f"a run ends with the round that reaches {limit}")
     if comparison.missing:
         lines.append(f"not there: {', '.join(comparison.missing)}")
     return lines
@@ -102,17 +105,17 @@ def write_tables(comparison: Comparison, directory: Path) -> None:
 
 
 def csv_text(comparison: Comparison) -> str:
-    """A row a method, reduction and seed; empty where there is no number."""
+    """A row a run; empty where there is no number."""
     groups = sorted({group for run in comparison.runs for group in run.group_loss})
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(
         [
-            *("method", "reduction", "seed", "baseline", "target_loss", "time_to_target_s"),
+            *("method", "reduction", "bandwidth", "seed", "baseline", "target_loss", "time_to_target_s"),
             *("ratio_to_best_baseline", "rounds_to_target", "bytes_up_to_target", "bytes_down_to_target"),
-            *("flops_to_target", "rounds", "simulated_s", "final_loss"),
+            *("flops_to_target", "energy_to_target_j", "rounds", "simulated_s", "final_loss"),
             *(f"final_loss_{group}" for group in groups),
-            *("metric", "metric_value", "bytes_up", "bytes_down", "flops", "transmit_energy_j"),
+            *("metric", "metric_value", "bytes_up", "bytes_down", "flops", "energy_j", "lost_updates"),
         ]
     )
     target, baseline = comparison.target_loss, comparison.best_baseline
@@ -123,14 +126,15 @@ def csv_text(comparison: Comparison) -> str:
             summary, metric = run.history.summary, run.metric
             writer.writerow(
                 [
-                    *(run.job.method, run.job.reduction, run.job.seed, int(entry.is_baseline), target),
+                    *(run.job.method, run.job.reduction, run.job.bandwidth, run.job.seed),
+                    *(int(entry.is_baseline), target),
                     *(seconds, seconds / of_best if seconds is not None and of_best else None),
                     run.to_loss(target, None),
-                    *(run.to_loss(target, field) for field in ("bytes_up", "bytes_down", "flops")),
+                    *(run.to_loss(target, one) for one in ("bytes_up", "bytes_down", "flops", "energy_j")),
                     *(summary["rounds"], summary["simulated_s"], run.final_loss),
                     *(run.group_loss.get(group) for group in groups),
                     *((metric.name, metric.value) if metric else (None, None)),
-                    *(summary["bytes_up"], summary["bytes_down"], summary["flops"], run.transmit_energy_j),
+                    *(summary["bytes_up"], summary["bytes_down"], summary["flops"], run.energy_j, _lost(run)),
                 ]
             )
     return written.getvalue()
@@ -203,9 +207,15 @@ def columns(comparison: Comparison) -> tuple[list[Column], list[Column]]:
         total("bytes up", "bytes_up", "B"),
         total("bytes down", "bytes_down", "B"),
         total("training work", "flops", "FLOP"),
-        over_seeds("transmit energy", lambda run: run.transmit_energy_j, lambda value: amount(value, "J")),
+        over_seeds("energy", lambda run: run.energy_j, lambda value: amount(value, "J")),
     ]
+    if any(map(_lost, comparison.runs)):
+        taken.append(over_seeds("updates lost", _lost, lambda value: f"{value:.3g}"))
     return reached, taken
+
+
+def _lost(run: ComparedRun) -> int:
+    return run.history.summary.get("lost_updates", 0)
 
 
 def _ratio(found: Ratio | None) -> str:

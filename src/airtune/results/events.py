@@ -49,7 +49,9 @@ class StartEvent(TypedDict):
     scenario: str
     method: str
     reduction: str
+    bandwidth: NotRequired[Literal["own", "optimal"]]
     rounds: Round
+    faults: NotRequired[bool]
     loss: Amount
     machine: str
     clients: Annotated[list[Member], Field(min_length=1)]
@@ -57,9 +59,10 @@ class StartEvent(TypedDict):
 
 @_checked
 class ClientRound(TypedDict):
-    """One client's part in one round: simulated seconds, Hz, bytes, FLOPs, training loss.
+    """One client's part in one round: simulated seconds, Hz, bytes, FLOPs, J, training loss.
 
-    `begun_s` is where on the simulated clock its training began, if not with the round.
+    `compute_j` is absent where nobody knows what the device draws. `begun_s` is where on the simulated clock
+    its training began, if not with the round.
     """
 
     id: str
@@ -74,7 +77,26 @@ class ClientRound(TypedDict):
     flops: Amount
     loss: Amount
     trained_layers: Annotated[int, Field(ge=0)]
+    compute_j: NotRequired[Amount]
+    transmit_j: NotRequired[Amount]
     begun_s: NotRequired[Amount]
+
+
+@_checked
+class Lost(TypedDict):
+    """A client whose update a round was merged without, and what it took, as far as that is known.
+
+    `federation.missing` says why. `reason` is what was wrong with a client that failed, or with its reply.
+    """
+
+    id: str
+    why: Literal["outage", "upload", "late", "failure"]
+    reason: NotRequired[str]
+    bytes_up: Amount
+    bytes_down: Amount
+    flops: Amount
+    compute_j: NotRequired[Amount]
+    transmit_j: NotRequired[Amount]
 
 
 @_checked
@@ -82,21 +104,6 @@ class OnItsWay(TypedDict):
     """An update that no round has merged yet (`federation.buffered`)."""
 
     row: ClientRound
-
-
-@_checked
-class Lost(TypedDict):
-    """A client whose update a round was merged without, and what it took, as far as that is known.
-
-    `reason` is what was wrong, where the client has failed or its reply was refused.
-    """
-
-    id: str
-    why: Literal["failure"]
-    reason: NotRequired[str]
-    bytes_up: Amount
-    bytes_down: Amount
-    flops: Amount
 
 
 @_checked
@@ -121,8 +128,9 @@ class RoundEvent(TypedDict):
     """One finished round. A client that was left out of it is absent from `clients`.
 
     So is one whose update is on its way when the round ends without waiting for it; `flights` has it. One
-    whose update did not arrive is in `lost`. `round_s`, `clock_s`, `planned_s` and `fedit_s` are simulated
-    seconds; `elapsed_s` are real seconds since the process started or resumed the run.
+    whose update did not arrive is in `lost`; sums count what it took.
+    `energy_j` is absent where a client's is not known. `round_s`, `clock_s`, `planned_s` and `fedit_s` are
+    simulated seconds; `elapsed_s` are real seconds since the process started or resumed the run.
     """
 
     event: Literal["round"]
@@ -136,6 +144,7 @@ class RoundEvent(TypedDict):
     flops: Amount
     loss: Amount
     elapsed_s: Amount
+    energy_j: NotRequired[Amount]
     group_loss: NotRequired[dict[str, Amount]]
     gradients: NotRequired[KnownGradients]
     pace: NotRequired[PlannedPace]
@@ -153,7 +162,10 @@ class ResumeEvent(TypedDict):
 
 
 class Summary(TypedDict):
-    """A run in a few numbers, the content of summary.json. `fedit_s` is summed over the same rounds."""
+    """A run in a few numbers, the content of summary.json. `fedit_s` is summed over the same rounds.
+
+    `energy_j` is absent where a round's is.
+    """
 
     loss_before: Amount
     loss_after: Amount
@@ -163,6 +175,8 @@ class Summary(TypedDict):
     bytes_up: Amount
     bytes_down: Amount
     flops: Amount
+    energy_j: NotRequired[Amount]
+    lost_updates: NotRequired[Annotated[int, Field(ge=0)]]
     rounds: Annotated[int, Field(ge=0)]
     method: str
 
@@ -226,7 +240,7 @@ def start_event(events: Sequence[Mapping[str, Any]]) -> StartEvent:
 def waits_for_all(start: StartEvent) -> bool:
     """Whether a round has everybody's update, as those have that `fedit_s` counts the seconds of."""
     method = METHODS.get(start["method"])
-    return method is None or method.buffer is None
+    return (method is None or method.buffer is None) and not start.get("faults", False)
 
 
 def round_events(events: Sequence[Mapping[str, Any]]) -> list[RoundEvent]:
@@ -238,7 +252,7 @@ def round_events(events: Sequence[Mapping[str, Any]]) -> list[RoundEvent]:
 def summarise(events: Sequence[Mapping[str, Any]]) -> Summary:
     """The summary of a run, finished or not, from its start, round and resume events."""
     start, rounds = start_event(events), round_events(events)
-    return {
+    summary: Summary = {
         "loss_before": start["loss"],
         "loss_after": rounds[-1]["loss"] if rounds else start["loss"],
         "simulated_s": sum(event["round_s"] for event in rounds),
@@ -248,8 +262,12 @@ def summarise(events: Sequence[Mapping[str, Any]]) -> Summary:
         "bytes_down": sum(event["bytes_down"] for event in rounds),
         "flops": sum(event["flops"] for event in rounds),
         "rounds": len(rounds),
+        "lost_updates": sum(len(event.get("lost", [])) for event in rounds),
         "method": start["method"],
     }
+    if all("energy_j" in event for event in rounds):
+        summary["energy_j"] = sum(event["energy_j"] for event in rounds)
+    return summary
 
 
 def _elapsed(events: Sequence[Mapping[str, Any]]) -> float:

@@ -76,10 +76,13 @@ class History:
         return np.array([event[field] for event in self.rounds], dtype=np.float64)  # type: ignore[literal-required]
 
     def per_client(self, field: str) -> Array:
-        """(K, R) one field of the clients' rounds; NaN where a client was left out."""
+        """(K, R) one field of the clients' rounds; NaN where a client was left out.
+
+        Of a client whose update was lost it is what it took, and NaN for all else.
+        """
         row = {client: index for index, client in enumerate(self.clients)}
         values = np.full((len(row), len(self.rounds)), np.nan)
         for column, event in enumerate(self.rounds):
-            for client in event["clients"]:
-                values[row[client["id"]], column] = client[field]  # type: ignore[literal-required]
+            for client in [*event["clients"], *event.get("lost", [])]:
+                values[row[client["id"]], column] = client.get(field, np.nan)
         return values

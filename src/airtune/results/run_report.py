@@ -48,10 +48,13 @@ def run_charts(history: History) -> list[Chart]:
 def _summary(history: History) -> str:
     start, summary = history.start, history.summary
     state = "finished" if history.finished else "not finished"
+    lost = summary.get("lost_updates", 0)
+    in_vain = f" Updates waited for in vain: {lost}." if lost else ""
+    shares = ", optimal bandwidth" if start.get("bandwidth") == "optimal" else ""
     return (
         f"<p>Method <b>{html.escape(start['method'])}</b>, "
-        f"reduction <b>{html.escape(start['reduction'])}</b>. "
-        f"{summary['rounds']} of {max(start['rounds'], summary['rounds'])} rounds, {state}.</p>"
+        f"reduction <b>{html.escape(start['reduction'])}</b>{shares}. "
+        f"{summary['rounds']} of {max(start['rounds'], summary['rounds'])} rounds, {state}.{in_vain}</p>"
         f'<dl class="key-figures">{_key_figures(history)}</dl>'
     )
 
@@ -63,14 +66,15 @@ def _key_figures(history: History) -> str:
     ratio = f"{equal / simulated:.2f}×" if simulated > 0 else "–"
     remark = f"over equal bandwidth without pruning: {duration(equal)} for the same rounds"
     speed_up = [("Speed-up", ratio, remark)] if waits_for_all(history.start) else []
+    energy = amount(summary["energy_j"], "J") if "energy_j" in summary else "–"
     loss = f"{number(summary['loss_before'])} → {number(summary['loss_after'])}"
     figures = (
         ("Test loss", loss, "before → after"),
         ("Simulated time", duration(simulated), "on the modelled devices and links"),
         *speed_up,
-        ("Uploaded", amount(summary["bytes_up"], "B"), "by all clients"),
-        ("Downloaded", amount(summary["bytes_down"], "B"), "by all clients"),
+        ("Uploaded", amount(summary["bytes_up"], "B"), f"downloaded: {amount(summary['bytes_down'], 'B')}"),
         ("Training work", amount(summary["flops"], "FLOP"), "by all clients"),
+        ("Energy", energy, "of computing and sending, by all clients"),
     )
     return "".join(
         f"<div><dt>{term}</dt><dd><strong>{value}</strong> <small>{remark}</small></dd></div>"

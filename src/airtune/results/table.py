@@ -35,5 +35,9 @@ def summary_table(events: Sequence[Mapping[str, Any]]) -> "Table":
     table.add_row("bytes up", amount(summary["bytes_up"], "B"))
     table.add_row("bytes down", amount(summary["bytes_down"], "B"))
     table.add_row("training work", amount(summary["flops"], "FLOP"))
+    if lost := summary.get("lost_updates", 0):
+        table.add_row("updates waited for in vain", str(lost))
+    if "energy_j" in summary:
+        table.add_row("energy of computing and sending", amount(summary["energy_j"], "J"))
     table.add_row("elapsed time on this machine", duration(summary["elapsed_s"]))
     return table

@@ -13,8 +13,9 @@ from typing import Any
 from airtune.comparison_file import SETTINGS
 from airtune.files import write_whole
 from airtune.results.comparison import Comparison
+from airtune.results.events import Lost
 from airtune.results.history import History
-from airtune.results.trainings import Training, trainings
+from airtune.results.trainings import Training, lost_updates, trainings
 
 TRACE_FILE = "trace.json"
 THREAD = 1
@@ -67,19 +68,22 @@ def _run(name: str, history: History, first: int) -> Iterator[Event]:
         planned = {"planned round (s)": event["planned_s"], "test loss": event["loss"]}
         yield _slice(first, f"round {event['round']}", begin, event["round_s"], planned)
         yield _counter(first, "test loss", event["clock_s"], event["loss"])
-    doing = trainings(history)
+    doing: dict[tuple[str, int], Training | Lost] = {**trainings(history), **lost_updates(history)}
     for client, process in clients.items():
         yield from _client(
             process, history, [doing.get((client, place)) for place in range(len(history.rounds))]
         )
 
 
-def _client(process: int, history: History, doing: list[Training | None]) -> Iterator[Event]:
+def _client(process: int, history: History, doing: list[Training | Lost | None]) -> Iterator[Event]:
     """What a client was at in each of R rounds, a training of several rounds once."""
     before = None
     for event, training in zip(history.rounds, doing, strict=True):
         begin = event["clock_s"] - event["round_s"]
-        if training is None:
+        if isinstance(training, dict):
+            yield _counter(process, "bandwidth (Hz)", begin, 0.0)
+            yield _slice(process, f"lost: {training['why']}", begin, event["round_s"], dict(training))
+        elif training is None:
             yield _counter(process, "bandwidth (Hz)", begin, 0.0)
             yield _slice(process, "left out", begin, event["round_s"], {})
         elif training is not before:
@@ -98,12 +102,21 @@ def _phases(process: int, training: Training) -> Iterator[Event]:
             "trained layers": client["trained_layers"],
             "FLOP": client["flops"],
             "training loss": client["loss"],
+            **_joules(client.get("compute_j")),
         },
-        "upload": {"bytes": client["bytes_up"], "bandwidth (Hz)": client["bandwidth_hz"]},
+        "upload": {
+            "bytes": client["bytes_up"],
+            "bandwidth (Hz)": client["bandwidth_hz"],
+            **_joules(client.get("transmit_j")),
+        },
         "waiting": {},
     }
     for phase, begin, end in training.phases():
         yield _slice(process, phase, begin, end - begin, details[phase])
+
+
+def _joules(energy: float | None) -> Event:
+    return {} if energy is None else {"energy (J)": energy}
 
 
 def _names(process: int, name: str, thread: str) -> Iterator[Event]:

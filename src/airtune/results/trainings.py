@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from airtune.results.events import ClientRound
+from airtune.results.events import ClientRound, Lost
 from airtune.results.history import History
 
 PHASES = ("download", "compute", "upload", "waiting")
@@ -56,3 +56,12 @@ def trainings(history: History) -> dict[tuple[str, int], Training]:
             training = Training(row, begin, ends[last])
             found |= {(row["id"], place): training for place in range(first, last + 1)}
     return found
+
+
+def lost_updates(history: History) -> dict[tuple[str, int], Lost]:
+    """Whose update a round (its place in `history.rounds`) waited for in vain."""
+    return {
+        (lost["id"], place): lost
+        for place, event in enumerate(history.rounds)
+        for lost in event.get("lost", [])
+    }

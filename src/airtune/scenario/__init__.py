@@ -1,6 +1,7 @@
 """What the user writes: who takes part, where, with which model, data and method. Read by `scenario_file`."""
 
 from airtune.scenario.clients import Cell, Client, ClientGroup, CustomDevice, Radio
+from airtune.scenario.faults import Faults
 from airtune.scenario.learning import (
     PROJECTIONS,
     TASKS,
@@ -22,6 +23,7 @@ __all__ = [
     "ClientGroup",
     "Convergence",
     "CustomDevice",
+    "Faults",
     "Lora",
     "ModelChoice",
     "Partition",

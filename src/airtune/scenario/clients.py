@@ -17,6 +17,7 @@ from airtune.quantities import (
     Power,
     PowerDensity,
     Throughput,
+    Watt,
 )
 from airtune.scenario.fields import Label, Name, Part
 
@@ -46,11 +47,12 @@ class Radio(Part):
 
 
 class CustomDevice(Part):
-    """A device that is not in the catalogue."""
+    """A device that is not in the catalogue. What it draws while it computes, `power`, may be unknown."""
 
     name: Name
     throughput: Throughput
     memory: Memory
+    power: Watt | None = None
 
 
 class ClientGroup(Part):
@@ -63,6 +65,7 @@ class ClientGroup(Part):
     distance: Distance | tuple[Distance, Distance] | None = None
     link: BitRate | None = None
     memory: Memory | None = None
+    power: Watt | None = None
     share: Annotated[Number, Field(gt=0, le=1)] | None = None
     labels: Annotated[tuple[Label, ...], Field(min_length=1)] | None = None
 
@@ -110,5 +113,11 @@ class Client(Part):
     distance: float | None
     link: float | None
     memory: float
+    power: float | None
     weight: float
     labels: tuple[str, ...] | None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Its own and its group's."""
+        return self.id, self.group

@@ -10,6 +10,7 @@ from airtune.misfits import MisfitError
 from airtune.quantities import Number
 from airtune.randomness import generator
 from airtune.scenario.clients import Cell, Client, ClientGroup, CustomDevice, Radio
+from airtune.scenario.faults import Faults
 from airtune.scenario.fields import Count, Name, Part, Share, first_repeated
 from airtune.scenario.learning import PROJECTIONS, Lora, ModelChoice, Partition, Payload, Task, Training
 
@@ -39,6 +40,7 @@ class Scenario(Part):
     reduction: Literal["examples", "depth", "mixed", "width"] = "examples"
     criterion: Literal[CRITERIA] = "taylor"  # type: ignore[valid-type]
     prune_max: Share = 0.7
+    bandwidth: Literal["own", "optimal"] = "own"  # the method's own shares, or those that end a round soonest
     rounds: Count = 6
     selected: Count | None = None  # by `random-selection`, in each round
     model: ModelChoice = ModelChoice()
@@ -51,6 +53,7 @@ class Scenario(Part):
     radio: Radio = Radio()
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)] = (Cell(),)
     clients: Annotated[tuple[ClientGroup, ...], Field(min_length=1)]
+    faults: Faults = Faults()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
@@ -59,6 +62,7 @@ class Scenario(Part):
         for field, ids in (("cells", cells), ("clients", clients)):
             if repeated := first_repeated(ids):
                 raise MisfitError(field, words(f"the id {repeated} twice"), "ids of their own")
+        self.faults.check(list(dict.fromkeys([*(group.id for group in self.clients), *clients])))
         given = sum(group.count * (group.share or 0.0) for group in self.clients)
         everyone = all(group.share is not None for group in self.clients)
         if (everyone and abs(given - 1) > 1e-6) or (not everyone and given >= 1):
@@ -98,6 +102,7 @@ class Scenario(Part):
                         distance=distance,
                         link=group.link,
                         memory=group.memory or device.memory_bytes,
+                        power=group.power or device.power_w,
                         weight=group.share if group.share is not None else (1 - given) / open_count,
                         labels=None if group.labels is None else tuple(map(str, group.labels)),
                     )
@@ -108,7 +113,7 @@ class Scenario(Part):
 def _device(chosen: str | CustomDevice) -> Device:
     if isinstance(chosen, str):
         return CATALOGUE[chosen]
-    return Device(chosen.name, chosen.throughput, chosen.memory, "stated", "scenario")
+    return Device(chosen.name, chosen.throughput, chosen.memory, "stated", "scenario", chosen.power)
 
 
 def known_method(method: str) -> str:
