@@ -69,8 +69,9 @@ class RunProgress(Observer):
             f"round {event['round']}/{self._rounds}: test loss {event['loss']:.3f}, "
             f"simulated time {event['clock_s']:.1f} s (+{event['round_s']:.1f} s{equal})"
         )
-        for lost in event.get("lost", []):
-            self._say(f"  without {lost['id']}: {lost.get('reason', lost['why'])}")
+        lost = [f"{one['id']} ({one.get('reason', one['why'])})" for one in event.get("lost", [])]
+        if lost:
+            self._say(f"  waited in vain for {', '.join(lost)}")
         self._update(advance=self._clients - len(event["clients"]))
 
     def _say(self, line: str) -> None:
