@@ -15,7 +15,7 @@ from airtune.devices import CATALOGUE
 from airtune.errors import InputError
 from airtune.methods import METHODS
 from airtune.scenario import CRITERIA, PROJECTIONS, TASKS, Scenario
-from airtune.scenario_file import dump_scenario, load_scenario, parse_scenario
+from airtune.scenario_file import configured_scenario, dump_scenario, load_scenario, parse_scenario
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MINIMAL = {"clients": [{"id": "a", "device": "jetson-nano", "distance": 300}]}
@@ -457,3 +457,14 @@ def test_a_scenario_with_anything_anywhere_is_read_or_refused(data):
         elif isinstance(target, dict):
             target[data.draw(SCALARS)] = target.pop(last)
     read_or_refused(write(fields))
+
+
+def test_a_flower_configuration_holds_a_scenario_or_names_its_file(tmp_path, monkeypatch):
+    tiny = load_scenario(EXAMPLES / "tiny.yaml")
+    assert configured_scenario(dump_scenario(tiny)) == tiny
+    assert configured_scenario(str(EXAMPLES / "tiny.yaml")) == tiny
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"examples/tiny\.yaml: found No such file"):
+        configured_scenario("examples/tiny.yaml")
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent))
+    assert configured_scenario("examples/tiny.yaml") == tiny

@@ -120,24 +120,27 @@ def run(
     observer: Observer | None = None,
     learnt: str | Path | None = None,
     budget: Budget | str | float | None = None,
+    engine: Literal["in-process", "flower-simulation", "flower-deployment"] = "in-process",
 ) -> Path:
     """Fine-tune: rounds of planning, local training and merging, with all results in `directory`.
 
     Args:
         directory: an empty or new folder, or with `resume` one that a killed run of this scenario left.
         observer: told how it goes on.
-        learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again.
+        learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again; only with
+            all clients in this process.
         budget: simulated seconds, or text such as "400 s", "500 MB" (up and down) or "20 kJ"; the round that
             reaches it is the last.
+        engine: all clients in this process, or Flower's simulation or deployment engine with processes of
+            their own on this machine, stopped when this returns. What is learnt is the same, to the bit.
 
     Returns:
         The folder.
 
     Raises:
         AirtuneError: scenario, data, model or folder is not usable.
-        InfeasibleError: a round allows no plan.
+        InfeasibleError: a round allows no plan; on Flower's engines as an AirtuneError.
     """
-    from airtune.federation.in_process import run_in_process
     from airtune.federation.server_app import RunOptions
 
     try:
@@ -147,7 +150,15 @@ def run(
     if limit is not None:
         limit.check(scenario)
     options = RunOptions(None if learnt is None else Path(learnt), limit)
-    run_in_process(scenario, Path(directory), resume, observer or Observer(), options)
+    place, told = Path(directory), observer or Observer()
+    if engine == "in-process":
+        from airtune.federation.in_process import run_in_process
+
+        run_in_process(scenario, place, resume, told, options)
+    else:
+        from airtune.federation.flower import run_on_flower
+
+        run_on_flower(scenario, place, resume, told, options, simulation=engine == "flower-simulation")
     return Path(directory)
 
 

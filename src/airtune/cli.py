@@ -26,6 +26,7 @@ TaskName = Annotated[str | None, typer.Option(help="Replaces the scenario's task
 DataPlace = Annotated[
     str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)
 ]
+Engine = Literal["in-process", "flower-simulation", "flower-deployment"]
 RoundCount = Annotated[int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)]
 
 
@@ -133,20 +134,24 @@ def run(
         Path | None, typer.Option(help="Folder for the results.", show_default="runs/NAME-METHOD")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    engine: Annotated[
+        Engine, typer.Option(help="All clients in this process, or Flower's engines on this machine.")
+    ] = "in-process",
 ) -> None:
     """Fine-tune over simulated wireless clients, and report."""
+    from airtune.files import new_folder
     from airtune.results.terminal import RunProgress, print_run
     from airtune.scenario_file import load_scenario
 
     chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds, bandwidth=bandwidth)
     if resume and out is None:
         raise InputError("--resume", "", words("no --out"), "the folder of the run to go on with")
-    directory = out or _new_folder(f"{chosen.name}-{chosen.method}")
+    directory = out or new_folder(f"{chosen.name}-{chosen.method}")
     with RunProgress(chosen) as progress:
         from airtune import api
 
         finished_before = (directory / "summary.json").exists() and resume
-        api.run(chosen, directory, resume, progress)
+        api.run(chosen, directory, resume, progress, engine=engine)
     if finished_before:
         print(f"{directory}: this run has already finished")
     print_run(directory)
@@ -288,15 +293,6 @@ def _target(text: str) -> float | Literal["auto"]:
 
 def _option(argument: object) -> str:
     return f"--{argument}".replace("_", "-")
-
-
-def _new_folder(name: str) -> Path:
-    """runs/NAME, or runs/NAME-2 and so on: a run never lands on top of another."""
-    folder, number = Path("runs") / name, 1
-    while folder.exists():
-        number += 1
-        folder = Path("runs") / f"{name}-{number}"
-    return folder
 
 
 def main() -> None:

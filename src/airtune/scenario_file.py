@@ -1,6 +1,7 @@
 """Scenario files: reading, checking, and writing them resolved."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,20 @@ def _place(file: str, field: str, folder: Path, name: str) -> str:
         return os.path.abspath(folder / os.path.expanduser(name))
     except ValueError as error:
         raise InputError(file, field, name, "a path") from error
+
+
+def configured_scenario(value: str) -> Scenario:
+    """The scenario of a Flower run configuration: YAML of more than one line, or the name of a file.
+
+    The file is looked for here and in the Flower app's folder, which Flower puts on Python's path.
+
+    Raises:
+        InputError: as `load_scenario`.
+    """
+    if "\n" in value:
+        return parse_scenario(value)
+    found = (Path(folder) / value for folder in ("", *sys.path) if (Path(folder) / value).is_file())
+    return load_scenario(next(found, Path(value)))
 
 
 def dump_scenario(scenario: Scenario) -> str:

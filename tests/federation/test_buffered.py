@@ -89,7 +89,7 @@ def test_stale_updates_count_less(setting, states):
             version = flights(before)[client]["version"] if client in flights(before) else before.round_number
             sent = states[version]
             asked = plan_round(setting, unknown(setting.scenario), Pace(), version + 1).assignments[client]
-            trained, _ = learner_of(setting).train(sent, {client: asked}, quiet)
+            trained = learner_of(setting).train(sent, {client: asked}, quiet).trained
             missed = before.round_number - version
             stalest = max(stalest, missed)
             share = members[client].weight / sum(members[k].weight for k in merged)

@@ -1,5 +1,6 @@
 """A round over grids that behave badly: replies out of order, wrong, or missing."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,17 +8,20 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airtune import AirtuneError
 from airtune.costs.count import Workload
 from airtune.costs.error import Gradients
-from airtune.federation.exchange import nodes_by_client
+from airtune.federation.exchange import nodes_by_client, nodes_now
 from airtune.federation.gradients import products
 from airtune.federation.grid import InProcessGrid
-from airtune.federation.learn import merge, train_clients
+from airtune.federation.learn import merge
 from airtune.federation.messages import Assignment, Update
 from airtune.federation.round import clocked, plan_round
 from airtune.federation.setting import Setting, make_setting
+from airtune.federation.trainings import train_clients
 from airtune.planning import Pace, Plan
 from airtune.pruning.adapters import Adapter, initial_adapter, slice_adapter
 from airtune.pruning.measured import measured_path
@@ -58,7 +62,8 @@ def fake_app(setting: Setting, tamper: Reply = lambda client, content: content) 
             name: assignment.adapter[name] + noise.standard_normal(size).astype(np.float32)
             for name, _, _, size in shape.adapter_shapes(trained_only=True)
         }
-        content = Update(trained, 5.0, (Workload(4, 60.0, 8.0),) * 2).to_content()
+        work = (Workload(4, 60.0, 8.0),) * assignment.steps
+        content = Update(client, assignment.round_number, trained, 5.0, work).to_content()
         reply = tamper(client, content)
         return Message(reply, reply_to=message) if isinstance(reply, RecordDict) else reply_error(message)
 
@@ -93,12 +98,13 @@ class Played:
     adapter: Adapter
     products: np.ndarray
     facts: dict
+    failed: dict
 
 
 def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | None = None) -> Played:
     nodes = nodes_by_client(grid, IDS)
     planned = plan_round(setting, Gradients(np.ones(len(IDS)), np.ones(len(IDS))), Pace(), 1)
-    trained, training = train_clients(
+    done = train_clients(
         grid,
         nodes,
         setting,
@@ -106,9 +112,11 @@ def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | N
         planned.assignments,
         lambda client, loss: told.append(client) if told is not None else None,
     )
-    merged = merge(setting, adapter, planned.assignments, trained)
-    moved = products(adapter, list(trained.values()))
-    return Played(planned.plan, merged, moved, clocked(setting, planned, training))
+    merged = merge(setting, adapter, planned.assignments, done.trained)
+    moved = products(adapter, list(done.trained.values()))
+    return Played(
+        planned.plan, merged, moved, clocked(setting, planned, done.facts, done.failed), done.failed
+    )
 
 
 @pytest.mark.parametrize("order", [(4, 3, 2, 1), (2, 4, 1, 3)])
@@ -159,26 +167,149 @@ def stranger(content: RecordDict) -> RecordDict:
 
 
 def no_loss(content: RecordDict) -> RecordDict:
-    metrics = MetricRecord(dict(content.metric_records["metrics"]) | {"loss": float("nan")})
+    return with_metrics(content, loss=float("nan"))
+
+
+def with_metrics(content: RecordDict, **changes: object) -> RecordDict:
+    metrics = MetricRecord(dict(content.metric_records["metrics"]) | changes)
     return RecordDict(dict(content) | {"metrics": metrics})
 
 
-@pytest.mark.parametrize(
-    ("tamper", "expected"),
-    [
-        (not_finite, "is not finite"),
-        (wrong_shape, "without a matrix .* of shape"),
-        (missing, "without a matrix"),
-        (stranger, "a matrix stranger that was not asked for"),
-        (no_loss, "a training loss that is not finite"),
-        (lambda content: RecordDict({}), "a reply that is not an update"),
-        (lambda content: None, "out of memory"),
-    ],
-)
-def test_a_wrong_reply_is_blamed_on_its_client(tamper, expected, setting, adapter):
+def from_another(content: RecordDict, **changes: int) -> RecordDict:
+    origin = ConfigRecord(dict(content.config_records["origin"]) | changes)
+    return RecordDict(dict(content) | {"origin": origin})
+
+
+def ten_times(content: RecordDict) -> RecordDict:
+    name, matrix = first_matrix(content)
+    return replaced(content, **{name: np.tile(matrix, (10, 1))})
+
+
+def no_safetensors(content: RecordDict) -> RecordDict:
+    name, _ = first_matrix(content)
+    record = content.array_records["adapter"]
+    record[name] = Array("float32", record[name].shape, "numpy.ndarray", b"garbage" * 1000)
+    return content
+
+
+def more_records(content: RecordDict) -> RecordDict:
+    return RecordDict(dict(content) | {"more": ArrayRecord({"x": Array(np.zeros((1000, 1000)))})})
+
+
+WRONG = [
+    (not_finite, "is not finite"),
+    (wrong_shape, "without a matrix .* of shape"),
+    (missing, "without a matrix"),
+    (stranger, "a matrix stranger that was not asked for"),
+    (ten_times, "without a matrix .* of shape"),
+    (no_safetensors, "without a matrix .* of shape"),
+    (more_records, "a record more that was not asked for"),
+    (no_loss, "a training loss that is"),
+    (lambda content: with_metrics(content, loss=1e300), "a training loss that is"),
+    (lambda content: with_metrics(content, rows=[4] * 10**5), "another number of steps than 2"),
+    (lambda content: with_metrics(content, rows=[4, 10**9]), "a training step"),
+    (lambda content: with_metrics(content, length=[60.0, 1e300]), "a training step"),
+    (lambda content: with_metrics(content, labels=[60.0, -1.0]), "a training step"),
+    (lambda content: from_another(content, client=0), "that says it is client 0's"),
+    (lambda content: from_another(content, round=7), "an update of round 7"),
+    (lambda content: RecordDict({}), "a reply that is not an update"),
+    (lambda content: None, "out of memory"),
+]
+
+
+@pytest.mark.parametrize(("tamper", "expected"), WRONG)
+def test_a_wrong_reply_is_left_out_and_blamed_on_its_client(tamper, expected, setting, adapter):
+    """What is merged is what would have been without that client: the weights are those that are left."""
     app = fake_app(setting, lambda client, content: tamper(content) if client == 2 else content)
-    with pytest.raises(AirtuneError, match=f"^round 1: client fast-0: .*{expected}"):
-        play(InProcessGrid(app, 4, {}), setting, adapter)
+    played = play(InProcessGrid(app, 4, {}), setting, adapter)
+    assert list(played.failed) == [2]
+    assert re.search(expected, played.failed[2])
+    gone = play(Partial(fake_app(setting), 4, {}), setting, adapter)
+    assert gone.failed == {2: "no node that could be reached"}
+    assert all((played.adapter[name] == gone.adapter[name]).all() for name in adapter)
+    assert [(one["id"], one["why"], one["reason"]) for one in played.facts.pop("lost")] == [
+        ("fast-0", "failure", played.failed[2])
+    ]
+    assert gone.facts.pop("lost")[0]["reason"] == gone.failed[2]
+    assert played.facts == gone.facts
+    assert [row["id"] for row in played.facts["clients"]] == ["slow-0", "slow-1", "fast-1"]
+
+
+class Partial(InProcessGrid):
+    """Loses what is for client 2."""
+
+    def push_messages(self, messages):
+        for message in messages:
+            if message.metadata.message_type == "train" and message.metadata.dst_node_id == 3:
+                return [None]
+        return super().push_messages(messages)
+
+
+def test_an_endless_reason_is_cut_and_does_nothing_to_a_terminal(setting, adapter):
+    app = fake_app(setting, lambda client, content: None if client == 1 else content)
+    grid = InProcessGrid(app, 4, {})
+    push = grid.push_messages
+
+    def pushed(messages):
+        identifiers = push(messages)
+        for identifier in identifiers:
+            reply = grid._replies[identifier]
+            if reply.has_error():
+                reply.error.__dict__["_reason"] = "\x1b[2J" + "x" * 10**6
+        return identifiers
+
+    grid.push_messages = pushed
+    (reason,) = play(grid, setting, adapter).failed.values()
+    assert len(reason) < 300
+    assert reason.isprintable()
+
+
+class Impostor(InProcessGrid):
+    """Client 1 answers what client 0 was asked, and client 3's reply comes twice."""
+
+    def pull_messages(self, message_ids):
+        replies = super().pull_messages(message_ids)
+        trained = [reply for reply in replies if reply.metadata.message_type == "train"]
+        for reply in trained:
+            if reply.metadata.src_node_id == 1:
+                reply.metadata.__dict__["_src_node_id"] = 2
+        return [*replies, *(reply for reply in trained if reply.metadata.src_node_id == 4)]
+
+
+def test_a_reply_counts_once_and_only_from_the_node_that_was_asked(setting, adapter):
+    told = []
+    played = play(Impostor(fake_app(setting), 4, {}), setting, adapter, told)
+    assert played.failed == {0: "a reply that comes from another's node"}
+    assert told == ["slow-1", "fast-0", "fast-1"]
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_no_reply_whatever_is_in_it_stops_a_round(data, setting, adapter):
+    integers, floats = st.integers(-(2**62), 2**62), st.floats()
+    values = integers | floats
+    names = st.sampled_from(["loss", "rows", "length", "labels"])
+    numbers = st.dictionaries(names, values | st.lists(integers) | st.lists(floats))
+    words = st.dictionaries(st.sampled_from(["client", "round"]), values | st.text(max_size=5) | st.binary())
+    arrays = st.dictionaries(
+        st.sampled_from(sorted(adapter)),
+        st.builds(lambda raw: Array("float32", (1,), "numpy.ndarray", raw), st.binary(max_size=300)),
+        max_size=3,
+    )
+    record = (
+        st.builds(MetricRecord, numbers) | st.builds(ConfigRecord, words) | st.builds(ArrayRecord, arrays)
+    )
+    names = st.sampled_from(["adapter", "metrics", "origin", "more"])
+
+    def tamper(client, content):
+        if client != 3:
+            return content
+        kept = {name: part for name, part in content.items() if data.draw(st.booleans())}
+        return RecordDict(kept | data.draw(st.dictionaries(names, record, max_size=3)))
+
+    played = play(InProcessGrid(fake_app(setting, tamper), 4, {}), setting, adapter)
+    assert set(played.failed) <= {3}
+    assert all(np.isfinite(matrix).all() for matrix in played.adapter.values())
 
 
 def querying(answer: Callable[[int], dict]) -> InProcessGrid:
@@ -201,13 +332,30 @@ def test_nodes_are_found_by_what_they_say():
     }
 
 
-def test_nodes_that_do_not_make_up_the_fleet_are_refused():
+def test_nodes_that_do_not_make_up_the_fleet_are_refused(monkeypatch):
+    monkeypatch.setattr("airtune.federation.exchange.CONNECT_S", 0.0)
     with pytest.raises(AirtuneError, match="two nodes say that they are client 1"):
         nodes_by_client(querying(lambda client: {"partition-id": 1}), IDS)
     with pytest.raises(AirtuneError, match="node 1: a reply that does not say which client it is"):
         nodes_by_client(querying(lambda client: {"name": "x"}), IDS)
     with pytest.raises(AirtuneError, match="no node is client late"):
         nodes_by_client(querying(lambda client: {"partition-id": client}), [*IDS, "late"])
+
+
+def test_a_run_waits_for_nodes_that_are_still_to_come(monkeypatch):
+    monkeypatch.setattr("airtune.federation.exchange.POLL_S", 0.0)
+    grid = querying(lambda client: {"partition-id": client})
+    late = iter([[1, 2], [1, 2], [1, 2, 3, 4]])
+    grid.get_node_ids = lambda: next(late)
+    assert nodes_by_client(grid, IDS) == {0: 1, 1: 2, 2: 3, 3: 4}
+
+
+def test_a_client_that_comes_back_has_a_new_node():
+    grid = querying(lambda client: {"partition-id": client % 3})
+    grid.get_node_ids = lambda: [2, 3, 4]  # node 1 was client 0, and node 4 is now
+    assert nodes_now(grid, {0: 1, 1: 2, 2: 3}) == {0: 4, 1: 2, 2: 3}
+    grid.get_node_ids = lambda: [2, 3]
+    assert nodes_now(grid, {0: 1, 1: 2, 2: 3}) == {1: 2, 2: 3}
 
 
 def test_a_client_gets_its_sub_model_s_adapter_and_no_more(setting, adapter):

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from airtune import AirtuneError
 from airtune.costs.count import Workload
-from airtune.federation.messages import Assignment, Update, adapter_bytes
+from airtune.federation.messages import Asked, Assignment, Update, adapter_bytes
 from airtune.pruning.path import MeanInputs, Reduction
 
 NAMES = st.text(min_size=1, max_size=20)
@@ -29,8 +29,9 @@ def same(left: dict, right: dict) -> bool:
     )
 
 
-def forms_of(matrices: dict) -> dict:
-    return {name: (matrix.dtype, matrix.shape) for name, matrix in matrices.items()}
+def asked(matrices: dict, steps: int = 1) -> Asked:
+    forms = {name: (matrix.dtype, matrix.shape) for name, matrix in matrices.items()}
+    return Asked(7, 3, steps, Workload(1000, 1e6, 1e6), forms)
 
 
 @st.composite
@@ -75,9 +76,12 @@ def test_means_of_lost_units_travel_and_count(reduction, width, data):
     assert Assignment.from_content(bare).reduction.mean is None
 
 
-@given(ADAPTERS, st.floats(allow_nan=False, allow_infinity=False), WORK)
+@given(ADAPTERS, st.floats(0, 1e30), WORK)
 def test_updates_come_out_as_they_went_in(adapter, loss, work):
-    found = Update.from_content(Update(adapter, loss, tuple(work)).to_content(), forms_of(adapter))
+    found = Update.from_content(
+        Update(7, 3, adapter, loss, tuple(work)).to_content(), asked(adapter, len(work))
+    )
+    assert (found.client, found.round_number) == (7, 3)
     assert same(found.matrices, adapter)
     assert found.loss == loss
     assert found.work == tuple(work)
@@ -85,13 +89,14 @@ def test_updates_come_out_as_they_went_in(adapter, loss, work):
 
 @given(ADAPTERS)
 def test_the_air_carries_the_matrices_and_little_more(adapter):
-    content = Update(adapter, 1.0, (Workload(1, 1.0, 1.0),)).to_content()
+    content = Update(7, 3, adapter, 1.0, (Workload(1, 1.0, 1.0),)).to_content()
     values = sum(matrix.nbytes for matrix in adapter.values())
     names = sum(len(name.encode()) for name in adapter)
     assert 0 <= adapter_bytes(content) - values - names <= 128 * len(adapter)
 
 
 MATRIX = Array(np.ones((2, 2), dtype=np.float32))
+ORIGIN = ConfigRecord({"client": 7, "round": 3})
 METRICS = {"loss": 1.0, "rows": [4], "length": [60.0], "labels": [8.0]}
 
 
@@ -105,13 +110,15 @@ METRICS = {"loss": 1.0, "rows": [4], "length": [60.0], "labels": [8.0]}
         ({"metrics": MetricRecord({"loss": 1.0})}, "not an update"),
         ({"metrics": MetricRecord(METRICS | {"loss": [1.0, 2.0]})}, "not an update"),
         ({"metrics": MetricRecord(METRICS | {"rows": 4})}, "not an update"),
-        ({"metrics": MetricRecord(METRICS | {"rows": [4, 4]})}, "not an update"),
+        ({"metrics": MetricRecord(METRICS | {"rows": [4, 4]})}, "another number of steps than 1"),
+        ({"metrics": MetricRecord(METRICS | {"labels": [8.0, 8.0]})}, "not an update"),
+        ({"metrics": MetricRecord(METRICS), "origin": MetricRecord({})}, "not an update"),
         ({"metrics": MetricRecord(METRICS | {"rows": [float("nan")]})}, "not an update"),
         ({"metrics": MetricRecord(METRICS | {"rows": [float("inf")]})}, "not an update"),
         ({"metrics": MetricRecord(METRICS | {"rows": [-1]})}, "a training step without rows"),
         ({"metrics": MetricRecord(METRICS | {"length": [float("nan")]})}, "a training step without rows"),
         ({"metrics": MetricRecord(METRICS | {"labels": [float("inf")]})}, "a training step without rows"),
-        ({"metrics": MetricRecord(METRICS | {"loss": float("nan")})}, "a training loss that is not finite"),
+        ({"metrics": MetricRecord(METRICS | {"loss": float("nan")})}, "a training loss that is"),
     ],
 )
 def test_a_reply_that_is_no_update_is_refused(records, expected):
@@ -120,11 +127,11 @@ def test_a_reply_that_is_no_update_is_refused(records, expected):
     elif "metrics" in records and len(records["metrics"]) == len(METRICS) and records["metrics"] != METRICS:
         records = {"adapter": ArrayRecord({"a": MATRIX})} | records
     with pytest.raises(AirtuneError, match=expected):
-        Update.from_content(RecordDict(records), forms_of({"a": MATRIX.numpy()}))
+        Update.from_content(RecordDict({"origin": ORIGIN} | records), asked({"a": MATRIX.numpy()}))
 
 
 def reply(adapter: ArrayRecord) -> RecordDict:
-    return RecordDict({"adapter": adapter, "metrics": MetricRecord(METRICS)})
+    return RecordDict({"adapter": adapter, "metrics": MetricRecord(METRICS), "origin": ORIGIN})
 
 
 def header(shape: tuple[int, ...]) -> bytes:
@@ -152,12 +159,12 @@ def header(shape: tuple[int, ...]) -> bytes:
 def test_matrices_of_another_kind_are_refused(matrix):
     content = reply(ArrayRecord({"a": matrix}))
     with pytest.raises(AirtuneError, match=r"an update without a matrix a of shape \(2, 2\) in float32"):
-        Update.from_content(content, forms_of({"a": MATRIX.numpy()}))
+        Update.from_content(content, asked({"a": MATRIX.numpy()}))
 
 
 def test_matrices_that_nobody_asked_for_are_refused():
     content = reply(ArrayRecord({"a": MATRIX, "b": MATRIX}))
     with pytest.raises(AirtuneError, match="an update with a matrix b that was not asked for"):
-        Update.from_content(content, forms_of({"a": MATRIX.numpy()}))
+        Update.from_content(content, asked({"a": MATRIX.numpy()}))
     with pytest.raises(AirtuneError, match="an update without a matrix c of shape"):
-        Update.from_content(content, forms_of(dict.fromkeys("abc", MATRIX.numpy())))
+        Update.from_content(content, asked(dict.fromkeys("abc", MATRIX.numpy())))

@@ -62,7 +62,7 @@ def test_those_who_arrive_count_by_their_data_among_themselves(tiny):
     _, _, _, everybody = played(whole)
     planned = plan_round(setting, unknown(scenario), Pace(), 1)
     assert sorted(planned.arriving) == [0, 1, 3]
-    trained, _ = learner.train(before, planned.arriving, lambda client, loss: None)
+    trained = learner.train(before, planned.arriving, lambda client, loss: None).trained
     weights = np.array([0.2, 0.2, 0.3]) / 0.7
     for name, merged in after.adapter.items():
         mean = sum(weight * update[name] for weight, update in zip(weights, trained.values(), strict=True))

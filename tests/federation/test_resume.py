@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from airtune import AirtuneError, InputError, Plan, Scenario, run
 from airtune.federation.checkpoint import FILE, Checkpoint
 from airtune.federation.folder import RunFolder
+from airtune.federation.residual import CLIENTS, hand_over
 from airtune.observer import Observer
 from airtune.results.events import read_events
 
@@ -193,6 +194,20 @@ def test_what_lossy_uploads_still_owe_is_not_forgotten(tiny, tmp_path):
     assert first.keys() == again.keys()
     assert all((first[name] == again[name]).all() for name in first)
     assert any(first[name].any() for name in first)
+
+
+def test_clients_may_go_on_in_processes_of_their_own_and_come_back(tiny, tmp_path):
+    """What they owe moves from the checkpoint to files, which clients in this process then keep too."""
+    lossy = Scenario.model_validate(tiny.model_dump() | {"payload": {"format": "int4", "keep": 0.3}})
+    straight, folder = run(lossy, tmp_path / "straight"), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(lossy, folder, observer=Stop(1))
+    hand_over(Checkpoint.load(folder), folder / CLIENTS)
+    with pytest.raises(KeyboardInterrupt):
+        run(lossy, folder, resume=True, observer=Stop(2))
+    assert {path.name for path in (folder / CLIENTS).iterdir()} == {"0", "1", "2", "3"}
+    run(lossy, folder, resume=True)
+    assert (folder / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()
 
 
 def test_what_joint_online_has_learned_is_not_forgotten(tiny, tmp_path):

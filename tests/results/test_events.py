@@ -160,6 +160,22 @@ def test_clients_of_rounds_are_known_and_come_once(tmp_path, make_events):
         read_events(path)
 
 
+def test_the_lost_are_known_and_come_once(tmp_path, make_events):
+    path, events = tmp_path / "events.jsonl", make_events()
+    one = events[1]["clients"].pop()
+    took = {"why": "failure", "reason": "out of memory", "bytes_up": 0, "bytes_down": 0, "flops": 0.0}
+    for names, expected in ((["stranger"], "'stranger'"), ([one["id"]] * 2, repr(one["id"]))):
+        events[1]["lost"] = [{"id": name, **took} for name in names]
+        write_lines(path, events)
+        with pytest.raises(
+            InputError, match=f"line 2: clients: found {expected}, expected clients of the start"
+        ):
+            read_events(path)
+    events[1]["lost"] = [{"id": one["id"], **took}]
+    write_lines(path, events)
+    assert read_events(path) == events
+
+
 def test_the_start_event_comes_first_and_once(tmp_path, make_events):
     path, events = tmp_path / "events.jsonl", make_events()
     write_lines(path, events[1:])

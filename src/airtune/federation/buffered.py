@@ -16,11 +16,12 @@ import numpy as np
 
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.gradients import unknown
-from airtune.federation.learn import Learner, Listener, merge
-from airtune.federation.learnt_rounds import next_key
+from airtune.federation.learn import Learner, merge
+from airtune.federation.learnt_rounds import next_key, without
 from airtune.federation.messages import Assignment
 from airtune.federation.round import PlannedRound, clocked, known_energy, plan_round
 from airtune.federation.setting import Setting
+from airtune.federation.trainings import Listener, Trainings
 from airtune.planning import Pace, Plan
 from airtune.pruning.adapters import Adapter, slice_adapter
 
@@ -53,7 +54,7 @@ def play_buffered_round(
     """Send off whoever is idle, then merge the updates that are there first.
 
     Raises:
-        AirtuneError: a client fails or its update cannot be merged; names the client.
+        AirtuneError: no update came and none is on its way; or what was merged is of no use.
         StateGoneError: `before` has no adapter to train from.
         InfeasibleError: this round's channels allow no plan.
     """
@@ -62,9 +63,9 @@ def play_buffered_round(
     away = _flights(before)
     busy = {flight.client for flight in away}
     idle = {client: asked for client, asked in planned.assignments.items() if client not in busy}
-    trained, training = learner.train(before, idle, on_client)
-    facts = clocked(setting, planned, training)
-    for client, row in zip(sorted(training), facts["clients"], strict=True):
+    done = learner.train(before, idle, on_client) if idle else Trainings({}, {}, {})
+    facts = clocked(setting, planned, done.facts, done.failed)
+    for client, row in zip(done.facts, facts["clients"], strict=True):
         held = _held(setting, before, idle[client])
         away.append(
             Flight(
@@ -73,11 +74,13 @@ def play_buffered_round(
                 before.clock_s + row["download_s"] + row["compute_s"] + row["upload_s"],
                 before.clock_s + float(planned.plan.client_round_s[client]),
                 row | {"begun_s": before.clock_s},
-                {name: matrix - held[name] for name, matrix in trained[client].items()},
+                {name: matrix - held[name] for name, matrix in done.trained[client].items()},
             )
         )
+    if not away:
+        raise learner.nobody(before.round_number + 1, done.failed)
     away.sort(key=lambda flight: (flight.done_s, flight.client))
-    size = math.ceil(setting.method.buffer.share * len(planned.assignments))
+    size = min(math.ceil(setting.method.buffer.share * len(planned.assignments)), len(away))
     there, away = sorted(away[:size], key=lambda flight: flight.client), away[size:]
     merged = _merged(setting, before, planned, there)
     loss, group_loss = learner.losses(merged)
@@ -93,13 +96,14 @@ def play_buffered_round(
         **{name: sum(row[name] for row in rows) for name in ("bytes_up", "bytes_down", "flops")},
         **known_energy(rows),
         "clients": rows,
+        **({"lost": facts["lost"]} if done.failed else {}),
         "clock_s": clock_s,
         "loss": loss,
         "group_loss": group_loss,
         "flights": [{name: getattr(flight, name) for name in TOLD} for flight in away],
     }
     changes = {f"{flight.client}/{name}": one for flight in away for name, one in flight.change.items()}
-    key = _key(next_key(before.key, setting.method, idle), there)
+    key = _key(without(next_key(before.key, setting.method, idle), done.failed), there)
     state = Checkpoint(planned.number, clock_s, key, merged, learner.client_states(), event, changes)
     return planned.plan, state
 

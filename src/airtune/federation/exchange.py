@@ -1,7 +1,7 @@
 """Messages over a Flower grid: who the nodes are, and a round's assignments sent and answered."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -9,11 +9,14 @@ from flwr.serverapp import Grid
 
 from airtune.errors import AirtuneError
 
+CONNECT_S = 60.0  # how long a run waits for all its nodes before it begins
 POLL_S = 0.2  # how often a grid of separate processes is asked for replies
 
 
 def nodes_by_client(grid: Grid, ids: Sequence[str]) -> dict[int, int]:
     """Ask every node which client it is. Node ids are random, so everything is keyed by client instead.
+
+    Waits for nodes that are still to come.
 
     Args:
         ids: of all clients, in the order of their numbers.
@@ -21,53 +24,63 @@ def nodes_by_client(grid: Grid, ids: Sequence[str]) -> dict[int, int]:
     Raises:
         AirtuneError: a node answers with an error, two nodes are the same client, or a client has no node.
     """
-    messages = [
-        grid.create_message(RecordDict({"ask": ConfigRecord()}), "query", node, "0")
-        for node in grid.get_node_ids()
-    ]
     found: dict[int, int] = {}
-    for reply in grid.send_and_receive(messages):
-        node = reply.metadata.src_node_id
-        with blame(f"node {node}"):
-            client = _client_number(content_of(reply))
-        if client in found:
-            raise AirtuneError(f"two nodes say that they are client {client}")
-        found[client] = node
-    for client, identifier in enumerate(ids):
-        if client not in found:
-            raise AirtuneError(f"no node is client {identifier}")
-    return found
+    latest = time.monotonic() + CONNECT_S
+    while True:
+        for node, client in _answers(grid, set(grid.get_node_ids()) - set(found.values())):
+            if isinstance(client, AirtuneError):
+                raise AirtuneError(f"node {node}: {client}") from client
+            if client in found:
+                raise AirtuneError(f"two nodes say that they are client {client}")
+            found[client] = node
+        absent = [identifier for client, identifier in enumerate(ids) if client not in found]
+        if not absent:
+            return found
+        if time.monotonic() > latest:
+            raise AirtuneError(f"no node is client {absent[0]}")
+        time.sleep(POLL_S)
+
+
+def nodes_now(grid: Grid, nodes: Mapping[int, int]) -> dict[int, int]:
+    """The nodes that are there now: those gone are left out, and newcomers are asked which client they are.
+
+    A client whose process was started again has a new node. A newcomer that gives no answer is nobody.
+    """
+    there = set(grid.get_node_ids())
+    stay = {client: node for client, node in nodes.items() if node in there}
+    new = _answers(grid, there - set(nodes.values()))
+    return stay | {client: node for node, client in new if isinstance(client, int)}
 
 
 def exchange(
     grid: Grid, nodes: Mapping[int, int], contents: Mapping[int, RecordDict], round_number: int
-) -> Iterator[tuple[int, Message]]:
-    """Send every client its content and yield (client, reply) as replies come in."""
-    waiting: dict[str, int] = {}
-    clients = {node: client for client, node in nodes.items()}
+) -> Iterator[tuple[int, RecordDict | AirtuneError]]:
+    """Send every client its content and yield (client, reply) as replies come in, each client once.
 
-    def arrived() -> Iterator[tuple[int, Message]]:
+    An error stands for a reply that did not come: the client has no node, could not be reached or has failed.
+    """
+    waiting: dict[str, int] = {}
+
+    def arrived() -> Iterator[tuple[int, RecordDict | AirtuneError]]:
         for reply in grid.pull_messages(list(waiting)):
-            client = clients[reply.metadata.src_node_id]
-            for identifier in [key for key, value in waiting.items() if value == client]:
-                del waiting[identifier]
-            yield client, reply
+            # By the message it answers: an error need not come from the node that was asked.
+            client = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if client is not None:
+                yield client, _content(reply, nodes[client])
 
     for client, content in contents.items():
-        message = grid.create_message(content, "train", nodes[client], str(round_number))
-        for identifier in grid.push_messages([message]):
+        sent: list[str] = []
+        if client in nodes:
+            message = grid.create_message(content, "train", nodes[client], str(round_number))
+            sent = [identifier for identifier in grid.push_messages([message]) if identifier]
+        if not sent:
+            yield client, AirtuneError("no node that could be reached")
+        for identifier in sent:
             waiting[identifier] = client
         yield from arrived()
     while waiting:
         time.sleep(POLL_S)
         yield from arrived()
-
-
-def content_of(reply: Message) -> RecordDict:
-    """What a reply holds. Raises AirtuneError if it is an error instead."""
-    if reply.has_error():
-        raise AirtuneError(reply.error.reason)
-    return reply.content
 
 
 @contextmanager
@@ -79,8 +92,26 @@ def blame(who: str) -> Iterator[None]:
         raise AirtuneError(f"{who}: {error}") from error
 
 
-def _client_number(content: RecordDict) -> int:
+def _content(reply: Message, node: int) -> RecordDict | AirtuneError:
+    if reply.has_error():
+        return AirtuneError(" ".join((reply.error.reason or "an error without a reason").split()))
+    if reply.metadata.src_node_id != node:
+        return AirtuneError("a reply that comes from another's node")
+    return reply.content
+
+
+def _answers(grid: Grid, nodes: Iterable[int]) -> Iterator[tuple[int, int | AirtuneError]]:
+    """(node, the client that it says it is, or what is wrong with its answer)."""
+    ask = RecordDict({"ask": ConfigRecord()})
+    messages = [grid.create_message(ask, "query", node, "0") for node in sorted(nodes)]
+    for reply in grid.send_and_receive(messages) if messages else ():
+        node = reply.metadata.src_node_id
+        content = _content(reply, node)
+        yield node, content if isinstance(content, AirtuneError) else _client_number(content)
+
+
+def _client_number(content: RecordDict) -> int | AirtuneError:
     try:
         return int(content.config_records["profile"]["partition-id"])  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError) as error:
-        raise AirtuneError("a reply that does not say which client it is") from error
+    except (KeyError, TypeError, ValueError):
+        return AirtuneError("a reply that does not say which client it is")

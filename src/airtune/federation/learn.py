@@ -6,7 +6,6 @@ and a `Learner` with a folder of learnt rounds trains each of them once.
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,72 +13,28 @@ import numpy as np
 import numpy.typing as npt
 from flwr.serverapp import Grid
 
-from airtune.costs.count import upload_forms
+from airtune.errors import AirtuneError
 from airtune.federation.checkpoint import Checkpoint
-from airtune.federation.exchange import blame, content_of, exchange, nodes_by_client
+from airtune.federation.exchange import nodes_by_client, nodes_now
 from airtune.federation.gradients import products
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.judge import Judge
 from airtune.federation.learnt_rounds import (
-    ClientTraining,
     LearntRound,
     LearntRounds,
     first_key,
     next_key,
+    without,
 )
-from airtune.federation.messages import Assignment, Update, adapter_bytes
+from airtune.federation.messages import Assignment
 from airtune.federation.setting import Setting
+from airtune.federation.trainings import Listener, Trainings, train_clients
 from airtune.learning.local_data import client_examples
-from airtune.payload.update import decode_update
-from airtune.pruning.adapters import Adapter, check_update, initial_adapter, slice_adapter, slice_sent
-
-Listener = Callable[[str, float], None]
+from airtune.pruning.adapters import Adapter, initial_adapter
 
 
 class StateGoneError(Exception):
     """A round has to be learnt after rounds of which only the facts are left."""
-
-
-def train_clients(
-    grid: Grid,
-    nodes: Mapping[int, int],
-    setting: Setting,
-    adapter: Adapter,
-    assignments: Mapping[int, Assignment],
-    on_client: Listener,
-) -> tuple[dict[int, Adapter], dict[int, ClientTraining]]:
-    """The matrices that every client has trained, and what its training was.
-
-    Args:
-        nodes: node of every client, from `nodes_by_client`.
-        assignments: by client, their adapters still empty.
-        on_client: told (client id, training loss) of every client as it finishes.
-
-    Raises:
-        AirtuneError: a client fails or its update cannot be merged; names the client.
-    """
-    members, full = setting.scenario.members(), setting.measured.path.full
-    payload, number = setting.scenario.payload, next(iter(assignments.values())).round_number
-    contents = {
-        client: replace(asked, adapter=slice_sent(adapter, full, asked.reduction)).to_content()
-        for client, asked in assignments.items()
-    }
-    training: dict[int, ClientTraining] = {}
-    trained: dict[int, Adapter] = {}
-    for client, reply in exchange(grid, nodes, contents, number):
-        name, reduction = members[client].id, assignments[client].reduction
-        shape = reduction.shape(full)
-        with blame(f"round {number}: client {name}"):
-            content = content_of(reply)
-            update = Update.from_content(content, upload_forms(shape, payload))
-            held = slice_adapter(adapter, full, reduction, trained_only=True)
-            trained[client] = decode_update(update.matrices, held, payload)
-            check_update(trained[client], shape)
-        sent = adapter_bytes(contents[client]), adapter_bytes(content)
-        training[client] = ClientTraining(update.loss, update.work, *sent)
-        on_client(name, update.loss)
-    # Sorted: floating-point sums must not depend on who answered first.
-    return dict(sorted(trained.items())), training
 
 
 def merge(
@@ -129,17 +84,22 @@ class Learner:
     ) -> LearntRound:
         """The round of `assignments` (by client, without adapters), which follows `before`.
 
+        It is merged from the updates that came; who has failed is left out of it.
+
         Raises:
-            AirtuneError: a client fails or its update cannot be merged; names the client.
+            AirtuneError: no update came, says why none did; or what was merged is of no use.
             StateGoneError: it is not known, and `before` has no adapter to learn it from.
         """
 
         def train() -> LearntRound:
-            trained, training = self.train(before, assignments, told)
-            merged = merge(self._setting, before.adapter, assignments, trained)
-            moved = products(before.adapter, list(trained.values()))
-            states = self.client_states()
-            return LearntRound(key, merged, states, training, moved, *self.losses(merged))
+            done = self.train(before, assignments, told)
+            if not done.trained:
+                raise self.nobody(before.round_number + 1, done.failed)
+            merged = merge(self._setting, before.adapter, assignments, done.trained)
+            moved = products(before.adapter, list(done.trained.values()))
+            states, losses = self.client_states(), self.losses(merged)
+            own = without(key, done.failed)
+            return LearntRound(own, merged, states, done.facts, moved, *losses, done.failed)
 
         def told(client: str, loss: float) -> None:
             heard.append(client)
@@ -156,26 +116,36 @@ class Learner:
 
     def train(
         self, before: Checkpoint, assignments: Mapping[int, Assignment], on_client: Listener
-    ) -> tuple[dict[int, Adapter], dict[int, ClientTraining]]:
+    ) -> Trainings:
         """`train_clients` from a round's end, whatever is known of the next round.
 
         Raises:
-            AirtuneError: a client fails or its update cannot be merged; names the client.
+            AirtuneError: the nodes are not those of the clients.
             StateGoneError: `before` has no adapter.
         """
         if not before.adapter:
             raise StateGoneError
         if isinstance(self._grid, InProcessGrid):
             self._grid.restore(before.clients)  # rounds that were known have not changed them
+        self._nodes = nodes_now(self._grid, self._nodes)
         return train_clients(self._grid, self._nodes, self._setting, before.adapter, assignments, on_client)
 
     def losses(self, adapter: Adapter) -> tuple[float, dict[str, float]]:
-        """Of the full model with this adapter, see `Judge`."""
-        return self._judge.losses(adapter)
+        """Of the full model with this adapter, see `Judge`. Raises AirtuneError if they are no numbers."""
+        loss, group_loss = self._judge.losses(adapter)
+        if not np.isfinite([loss, *group_loss.values()]).all():
+            raise AirtuneError("the merged adapter has no finite test loss: the training has diverged")
+        return loss, group_loss
 
     def client_states(self) -> dict[str, npt.NDArray[Any]]:
         """What clients in this process keep: real nodes keep their own, theirs would be lost with it."""
         return self._grid.client_states() if isinstance(self._grid, InProcessGrid) else {}
+
+    def nobody(self, round_number: int, failed: Mapping[int, str]) -> AirtuneError:
+        """The error of a round without any update."""
+        members = self._setting.scenario.members()
+        named = "; ".join(f"client {members[client].id}: {why}" for client, why in failed.items())
+        return AirtuneError(f"round {round_number}: no update came; {named}")
 
     def _known_or(self, key: str, learn: Callable[[], LearntRound]) -> LearntRound:
         found = self._kept.find(key) if self._kept else None
@@ -186,7 +156,7 @@ class Learner:
             found = self._kept.find(key) if self._kept else None
             if found is None:
                 found = learn()
-                if self._kept:
+                if self._kept and not found.failed:  # that some have failed says nothing of the next time
                     self._kept.keep(found)
         return found
 

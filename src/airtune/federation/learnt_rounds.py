@@ -9,9 +9,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ class LearntRound:
 
     The adapter is empty where only the facts were left. `training` is by client number; `products` (n, n) are
     those of its clients' updates (`federation.gradients`), in the order of their numbers; `group_loss` is the
-    test loss on the text like each client group's own.
+    test loss on the text like each client group's own. `failed` are clients whose update did not come or was
+    refused, and why.
     """
 
     key: str
@@ -65,6 +66,7 @@ class LearntRound:
     products: npt.NDArray[np.float64]
     loss: float
     group_loss: dict[str, float]
+    failed: Mapping[int, str] = field(default_factory=dict)
 
 
 def first_key(scenario: Scenario) -> str:
@@ -97,6 +99,11 @@ def next_key(key: str, method: Method, assignments: Mapping[int, Assignment]) ->
             for name, array in sorted(content.array_records[record].items()):
                 digest.update(f"{record} {name} {len(array.data)} ".encode() + array.data)
     return digest.hexdigest()
+
+
+def without(key: str, failed: Collection[int]) -> str:
+    """The key of a round in which some clients have failed."""
+    return hashlib.sha256(f"{key} without {sorted(failed)}".encode()).hexdigest() if failed else key
 
 
 class LearntRounds:

@@ -17,6 +17,8 @@ from airtune.payload.matrix import Form
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import MeanInputs, Reduction
 
+MOST_LOSS = 1e30  # what events can hold
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -87,9 +89,12 @@ class Assignment:
 class Update:
     """What a client sends back: its trained adapters, its training loss and the work of every step.
 
-    `matrices` are the adapters in the form of the run's payload (`airtune.payload`).
+    `client` and `round_number` say whose update it is. `matrices` are the adapters in the form of the run's
+    payload (`airtune.payload`).
     """
 
+    client: int
+    round_number: int
     matrices: Mapping[str, npt.NDArray[Any]]
     loss: float
     work: tuple[Workload, ...]
@@ -104,38 +109,76 @@ class Update:
                 "labels": [float(step.labels) for step in self.work],
             }
         )
-        return RecordDict({"adapter": to_record(self.matrices), "metrics": metrics})
+        origin = ConfigRecord({"client": self.client, "round": self.round_number})
+        return RecordDict({"adapter": to_record(self.matrices), "metrics": metrics, "origin": origin})
 
     @staticmethod
-    def from_content(content: RecordDict, forms: Mapping[str, Form]) -> "Update":
-        """The other way. The size of every matrix is checked before it is read.
-
-        Args:
-            forms: type and shape of all the matrices that were asked for.
+    def from_content(content: RecordDict, asked: "Asked") -> "Update":
+        """The other way. Whose it is and the size of everything is checked before any of it is read.
 
         Raises:
-            AirtuneError: a record or matrix is missing or has the wrong form, or the loss is not finite.
+            AirtuneError: it is not what was `asked` for: another client's or round's, with more in it, with
+                less, in another form, or with numbers that cannot be.
         """
+        for name in content:
+            if name not in ("adapter", "metrics", "origin"):
+                raise AirtuneError(f"an update with a record {name} that was not asked for")
         try:
-            metrics: Mapping[str, Any] = content.metric_records["metrics"]
-            work = tuple(
-                Workload(int(rows), float(length), float(labels))
-                for rows, length, labels in zip(
-                    metrics["rows"], metrics["length"], metrics["labels"], strict=True
-                )
-            )
+            origin, metrics = content.config_records["origin"], content.metric_records["metrics"]
+            asked.check(origin, metrics)
             update = Update(
-                _asked_for(content.array_records["adapter"], forms),
-                float(metrics["loss"]),
-                work,
+                asked.client,
+                asked.round_number,
+                _asked_for(content.array_records["adapter"], asked.forms),
+                float(metrics["loss"]),  # type: ignore[arg-type]
+                _work(metrics),
             )
         except (KeyError, TypeError, ValueError, OverflowError, EOFError) as error:
             raise AirtuneError(f"a reply that is not an update: {error}") from error
-        if not np.isfinite(update.loss):
-            raise AirtuneError("a training loss that is not finite")
-        if not all(step.rows > 0 and 0 < step.length < np.inf and 0 < step.labels < np.inf for step in work):
-            raise AirtuneError("a training step without rows, length or labels")
+        if not 0 <= update.loss <= MOST_LOSS:
+            raise AirtuneError("a training loss that is negative, endless or no number")
+        for step in update.work:
+            if not asked.allows(step):
+                raise AirtuneError("a training step without rows, length or labels, or with more than it had")
         return update
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an update has to be, for the server to read it.
+
+    Attributes:
+        client, round_number, steps: who is to train for how many steps, and when.
+        largest: the size that none of its steps can exceed.
+        forms: type and shape of all the matrices.
+    """
+
+    client: int
+    round_number: int
+    steps: int
+    largest: Workload
+    forms: Mapping[str, Form]
+
+    def check(self, origin: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+        """Refuse what is another's, or too long. KeyError or TypeError where it is no update at all."""
+        if origin["client"] != self.client:
+            raise AirtuneError(f"an update that says it is client {origin['client']}'s")
+        if origin["round"] != self.round_number:
+            raise AirtuneError(f"an update of round {origin['round']}")
+        if len(metrics["rows"]) != self.steps:
+            raise AirtuneError(f"an update of another number of steps than {self.steps}")
+
+    def allows(self, step: Workload) -> bool:
+        """Whether it can have been trained."""
+        most = self.largest
+        return (
+            0 < step.rows <= most.rows and 0 < step.length <= most.length and 0 < step.labels <= most.labels
+        )
+
+
+def _work(metrics: Mapping[str, Any]) -> tuple[Workload, ...]:
+    columns = zip(metrics["rows"], metrics["length"], metrics["labels"], strict=True)
+    return tuple(Workload(int(rows), float(length), float(labels)) for rows, length, labels in columns)
 
 
 def adapter_bytes(content: RecordDict) -> int:

@@ -23,6 +23,7 @@ from airtune.planning import Plan
 from airtune.scenario import Scenario
 
 OUTAGE, UPLOAD, LATE = "outage", "upload", "late"
+FAILURE = "failure"  # of a real client, or a reply that was refused
 ROUND_UP = 1 + 1e-9  # who is planned to end with the round is not late by a rounding
 
 
@@ -58,7 +59,8 @@ def lost_row(
     """A missing client's part in an event: what it did in vain before the round was over.
 
     Args:
-        work, whole: all that it would have done, and its seconds; None of a client that does nothing.
+        work, whole: all that it would have done, and its seconds; None of a client that does nothing, or of
+            which nobody knows what it did.
     """
     member = setting.scenario.members()[client]
     lost: dict[str, Any] = {"id": member.id, "why": why}

@@ -12,11 +12,12 @@ from airtune.costs.round_time import steps_within
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.clock import Work, clock_round, clock_unplanned
 from airtune.federation.gradients import unknown, update
-from airtune.federation.learn import Learner, Listener
+from airtune.federation.learn import Learner
 from airtune.federation.learnt_rounds import ClientTraining, LearntRound
 from airtune.federation.messages import Assignment
-from airtune.federation.missing import OUTAGE, lost_row, missing, work_in_vain
+from airtune.federation.missing import FAILURE, OUTAGE, lost_row, missing, work_in_vain
 from airtune.federation.setting import Setting
+from airtune.federation.trainings import Listener
 from airtune.planning import Pace, Plan
 from airtune.radio.channel import Channels, draw_channels
 
@@ -45,10 +46,11 @@ def play_round(
 ) -> tuple[Plan, Checkpoint]:
     """Plan and play the round after `before`: everybody planned for trains, and the server waits for all.
 
-    For those who are missing, see `federation.missing`, it waits until the deadline.
+    Who fails, or sends something else than an update, is left out of the round and named in its event.
+    For those who are missing by the scenario's faults, see `federation.missing`, it waits until the deadline.
 
     Raises:
-        AirtuneError: a client fails or its update cannot be merged; names the client.
+        AirtuneError: no update came, says why none did; or what was merged is of no use.
         StateGoneError: the round is not known, and `before` has no adapter to learn it from.
         InfeasibleError: this round's channels allow no plan.
     """
@@ -59,7 +61,7 @@ def play_round(
     planned = plan_round(setting, known, pace, before.round_number + 1)
     learnt = learner.learn(before, planned.arriving, on_client) if planned.arriving else _nothing(before)
     known, pace = known_after(setting, known, planned, learnt), pace.after(planned.plan)
-    facts = clocked(setting, planned, learnt.training)
+    facts = clocked(setting, planned, learnt.training, learnt.failed)
     clock_s = before.clock_s + facts["round_s"]
     event = {
         "event": "round",
@@ -135,9 +137,16 @@ def known_after(setting: Setting, before: Gradients, planned: PlannedRound, lear
 
 
 def clocked(
-    setting: Setting, planned: PlannedRound, training: Mapping[int, ClientTraining]
+    setting: Setting,
+    planned: PlannedRound,
+    training: Mapping[int, ClientTraining],
+    failed: Mapping[int, str],
 ) -> dict[str, Any]:
-    """The round's event, but for what the server's judge and clocks add."""
+    """The round's event, but for what the server's judge and clocks add.
+
+    Args:
+        failed: whose updates the round has to do without, and why. What they did nobody knows.
+    """
     members, path = setting.scenario.members(), setting.measured.path
     work = {
         client: Work(
@@ -176,6 +185,10 @@ def clocked(
     lost = [
         lost_row(setting, client, why, vain.get(client), times.get(client), round_s)
         for client, why in sorted(planned.missing.items())
+    ]
+    lost += [
+        lost_row(setting, client, FAILURE, None, None, round_s) | {"reason": reason}
+        for client, reason in sorted(failed.items())
     ]
     rows = [*clients, *lost]
     return {

@@ -10,6 +10,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from airtune.budget import Budget
+from airtune.errors import AirtuneError
 from airtune.federation.buffered import play_buffered_round
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.folder import RunFolder
@@ -22,7 +23,7 @@ from airtune.observer import Observer
 from airtune.radio.channel import draw_channels
 from airtune.results.events import SCHEMA
 from airtune.scenario import Scenario
-from airtune.scenario_file import parse_scenario
+from airtune.scenario_file import configured_scenario
 from airtune.version import __version__
 
 
@@ -40,23 +41,45 @@ class RunOptions:
 
 
 def server_app(observer: Observer, options: RunOptions = RunOptions()) -> ServerApp:
-    """A ServerApp that tells `observer` how it goes on.
+    """A ServerApp that plays the run of its run configuration, and tells `observer` how it goes on.
 
-    Its run configuration holds the scenario (`scenario`, YAML) and the run's folder (`directory`).
+    The configuration holds the scenario (`scenario`, as in `configured_scenario`), the run's folder (`out`)
+    and whether to go on with the run in it (`resume`).
     """
     app = ServerApp()
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        scenario = parse_scenario(str(context.run_config["scenario"]))
-        folder = RunFolder(Path(str(context.run_config["directory"])))
-        try:
-            run_rounds(grid, scenario, folder, observer, options)
-        except StateGoneError:
-            folder.restart()
-            run_rounds(grid, scenario, folder, observer, options, whole=True)
+        config = context.run_config
+        scenario = configured_scenario(str(config["scenario"]))
+        run_in_folder(grid, scenario, Path(str(config["out"])), bool(config["resume"]), observer, options)
 
     return app
+
+
+def run_in_folder(
+    grid: Grid, scenario: Scenario, directory: Path, resume: bool, observer: Observer, options: RunOptions
+) -> None:
+    """Run a scenario to its end, beginning in an empty `directory` or going on with the run in it.
+
+    Raises:
+        AirtuneError: the folder, the scenario, its data or its model is not usable.
+        InfeasibleError: a round allows no plan.
+    """
+    folder = RunFolder(directory)
+    folder.prepare(scenario, resume)
+    with folder.lock():
+        if folder.finished():
+            return
+        try:
+            try:
+                run_rounds(grid, scenario, folder, observer, options)
+            except StateGoneError:
+                folder.restart()
+                run_rounds(grid, scenario, folder, observer, options, whole=True)
+        except AirtuneError:
+            folder.forget()
+            raise
 
 
 def run_rounds(

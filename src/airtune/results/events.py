@@ -84,10 +84,14 @@ class ClientRound(TypedDict):
 
 @_checked
 class Lost(TypedDict):
-    """A client whose update a round waited for in vain, and what it took: `federation.missing` says why."""
+    """A client whose update a round was merged without, and what it took, as far as that is known.
+
+    `federation.missing` says why. `reason` is what was wrong with a client that failed, or with its reply.
+    """
 
     id: str
-    why: Literal["outage", "upload", "late"]
+    why: Literal["outage", "upload", "late", "failure"]
+    reason: NotRequired[str]
     bytes_up: Amount
     bytes_down: Amount
     flops: Amount

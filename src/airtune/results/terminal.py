@@ -63,19 +63,19 @@ class RunProgress(Observer):
         self._update(advance=1, description=f"round {round_number}/{self._rounds}  {client}  loss {loss:.3f}")
 
     def on_round(self, event: dict[str, Any]) -> None:
-        """Prints the round's line; clients that were left out count as done."""
+        """Prints the round's lines; clients that were left out count as done."""
         equal = f"; equal bandwidth, nothing pruned: {event['fedit_s']:.1f} s" if self._waits_for_all else ""
         self._say(
             f"round {event['round']}/{self._rounds}: test loss {event['loss']:.3f}, "
             f"simulated time {event['clock_s']:.1f} s (+{event['round_s']:.1f} s{equal})"
         )
-        lost = [f"{one['id']} ({one['why']})" for one in event.get("lost", [])]
+        lost = [f"{one['id']} ({one.get('reason', one['why'])})" for one in event.get("lost", [])]
         if lost:
             self._say(f"  waited in vain for {', '.join(lost)}")
         self._update(advance=self._clients - len(event["clients"]))
 
     def _say(self, line: str) -> None:
-        self._progress.print(line, soft_wrap=True)
+        self._progress.print(line, soft_wrap=True, markup=False)
 
     def _update(self, **changes: Any) -> None:
         if self._task is not None:

@@ -1,0 +1,68 @@
+"""A client's part in a round: the sub-model it is sent, trained on its own data."""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import numpy as np
+from flwr.app import Context, Message
+from torch import nn
+
+from airtune.federation.messages import Assignment, Update
+from airtune.federation.residual import keep_residual, residual_before
+from airtune.learning.local_data import round_batches
+from airtune.learning.models import load_base
+from airtune.learning.tokens import Batch
+from airtune.learning.training import Trained, train
+from airtune.payload.update import encode_update
+from airtune.pruning.adapters import complete_sent, put_back, slice_adapter
+from airtune.pruning.submodel import (
+    build_submodel,
+    load_adapter,
+    model_shape,
+    read_adapter,
+)
+from airtune.randomness import generator
+from airtune.scenario_file import configured_scenario
+
+LocalRule = Callable[[nn.Module, Iterable[Batch], float, float], Trained]
+
+
+def answer(message: Message, context: Context, rule: LocalRule = train) -> Message:
+    """Build the assigned sub-model, train its adapters on the round's batches, send them back.
+
+    Args:
+        rule: trains a sub-model in place on batches: its arguments and result are those of
+            `learning.training.train`.
+    """
+    scenario = _scenario(str(context.run_config["scenario"]))
+    assignment = Assignment.from_content(message.content)
+    base = load_base(scenario.model.name, scenario.model.dtype)
+    full = model_shape(base.model, scenario.lora)
+    submodel = build_submodel(base.model, full, assignment.reduction, scenario.lora)
+    received = complete_sent(assignment.adapter, full, assignment.reduction, scenario.seed)
+    load_adapter(submodel, received)
+    client = int(context.node_config["partition-id"])
+    batches = round_batches(
+        scenario, client, assignment.round_number, assignment.steps, assignment.reduction.examples
+    )
+    trained = rule(submodel, batches, scenario.training.learning_rate, assignment.proximal)
+    residual = residual_before(context, assignment.round_number)
+    if residual is None:
+        residual = {
+            name: np.zeros(size, np.float32) for name, _, _, size in full.adapter_shapes(trained_only=True)
+        }
+    matrices, lost = encode_update(
+        read_adapter(submodel),
+        received,
+        slice_adapter(residual, full, assignment.reduction, trained_only=True),
+        scenario.payload,
+        lambda name: generator(scenario.seed, "payload", assignment.round_number, client, name),
+    )
+    if lost:
+        lost = put_back(residual, full, assignment.reduction, lost)
+        keep_residual(context, assignment.round_number, lost)
+    update = Update(client, assignment.round_number, matrices, trained.loss, trained.work)
+    return Message(update.to_content(), reply_to=message)
+
+
+_scenario = lru_cache(maxsize=2)(configured_scenario)

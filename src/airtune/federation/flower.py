@@ -1,0 +1,196 @@
+"""A whole run on Flower's own engines: a SuperLink of our own on loopback, and the Flower apps through it.
+
+Both engines run the apps in processes of their own; this one follows what the server tells.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from airtune.errors import AirtuneError, ArgumentError
+from airtune.federation.checkpoint import Checkpoint
+from airtune.federation.folder import RunFolder
+from airtune.federation.keeper import ProcessPlan
+from airtune.federation.progress import ProgressReader
+from airtune.federation.residual import CLIENTS, hand_over
+from airtune.federation.server_app import RunOptions
+from airtune.observer import Observer
+from airtune.scenario import Scenario
+from airtune.scenario_file import dump_scenario
+from airtune.version import __version__
+
+HOST = "127.0.0.1"
+READ_S = 0.2
+CONNECTION = "airtune"  # its name in Flower's configuration
+
+# Of Flower and Ray: no installing, no telling anybody, no asking for updates.
+QUIET = {
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def run_on_flower(
+    scenario: Scenario,
+    directory: Path,
+    resume: bool,
+    observer: Observer,
+    options: RunOptions,
+    simulation: bool,
+) -> None:
+    """`run_in_process` on Flower's simulation engine, or else on its deployment engine.
+
+    Raises:
+        ArgumentError: rounds learnt by others are of no use: clients in other processes keep their own state.
+        AirtuneError: the folder, the scenario, its data or its model is not usable, a round allows no plan,
+            or Flower's processes have ended before the run.
+    """
+    if options.learnt is not None:
+        raise ArgumentError("learnt", str(options.learnt), "none beside an engine of Flower's")
+    if simulation and find_spec("ray") is None:
+        raise AirtuneError("Flower's simulation engine needs Ray: pip install 'airtune[simulation]'")
+    folder = RunFolder(directory.absolute())
+    folder.prepare(scenario, resume)
+    if folder.finished():
+        return
+    before = Checkpoint.load(folder.directory)
+    if before is not None:
+        hand_over(before, folder.directory / CLIENTS)
+    # Its name is short: Ray puts sockets into it, and their names may have 107 bytes.
+    home = Path(tempfile.mkdtemp(prefix="airtune-"))
+    reader = ProgressReader(home / "progress.jsonl", observer)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        _write_app(home / "app", dump_scenario(scenario), folder.directory, options, home / "progress.jsonl")
+        plan = _process_plan(home, len(scenario.members()), simulation)
+        try:
+            _follow(plan, home, reader)
+        except BaseException:
+            folder.forget()
+            raise
+        if not reader.over:
+            folder.forget()
+            stack.pop_all()  # the log stays
+            raise AirtuneError(f"Flower's engine stopped before the run's end; see {home / 'flower.log'}")
+    if reader.failure is not None:
+        folder.forget()
+        raise AirtuneError(reader.failure)
+
+
+def _follow(plan: ProcessPlan, home: Path, reader: ProgressReader) -> None:
+    """Pass on what the run tells until it or its processes have ended; afterwards none of them is left."""
+    keeper = [sys.executable, "-m", "airtune.federation.keeper", plan.to_json(), str(home)]
+    with (home / "flower.log").open("wb") as log:
+        process = subprocess.Popen(
+            keeper,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(home),
+            start_new_session=True,  # Ctrl-C is for this process, which then closes the keeper's input
+        )
+    assert process.stdin is not None
+    try:
+        while process.poll() is None and not reader.over:
+            time.sleep(READ_S)
+            reader.read()
+        reader.read()
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def _write_app(folder: Path, scenario: str, directory: Path, options: RunOptions, progress: Path) -> None:
+    """The Flower app of this run: the package's two apps, and the run's configuration."""
+    config = {
+        "scenario": scenario,
+        "out": str(directory),
+        "resume": True,  # it has been prepared
+        "budget": str(options.budget or ""),
+        "progress": str(progress),
+        "state": str(directory / CLIENTS),
+    }
+    # A JSON string is a TOML string, and numbers and truths are alike.
+    values = "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in config.items())
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        f"""[project]
+name = "airtune"
+version = "{__version__}"
+description = "One run of airtune"
+license = "Apache-2.0"
+
+[tool.flwr.app]
+publisher = "airtune"
+
+[tool.flwr.app.components]
+serverapp = "airtune.federation.flower_app:app"
+clientapp = "airtune.federation.client_app:app"
+
+[tool.flwr.app.config]
+{values}
+""",
+        encoding="utf-8",
+    )
+
+
+def _process_plan(home: Path, clients: int, simulation: bool) -> ProcessPlan:
+    """What to start: a SuperLink, a SuperNode for every client of a deployment, and the run."""
+    port, *node_ports = free_ports(1 if simulation else 1 + clients)
+    (home / "flwr").mkdir()
+    (home / "flwr" / "config.toml").write_text(
+        f'[superlink]\ndefault = "{CONNECTION}"\n\n'
+        f'[superlink.{CONNECTION}]\naddress = "{HOST}:{port}"\ninsecure = true\n'
+    )
+    superlink = [_command("flower-superlink"), "--insecure", "--host", HOST, "--port", str(port)]
+    run = [_command("flwr"), "run", str(home / "app"), CONNECTION, "--stream"]
+    if simulation:
+        superlink.append("--simulation")
+        # As many clients at once as there are cores for their threads.
+        resources = f"num-supernodes={clients} client-resources-num-cpus={torch.get_num_threads()}"
+        run += ["--federation-config", f"{resources} client-resources-num-gpus=0.0"]
+    node = [_command("flower-supernode"), "--insecure", "--superlink", f"{HOST}:{port}", "--host", HOST]
+    nodes = [
+        [*node, "--port", str(own), "--node-config", f"partition-id={client} num-partitions={clients}"]
+        for client, own in enumerate(node_ports)
+    ]
+    return ProcessPlan(superlink, f"http://{HOST}:{port}/health", nodes, run)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:  # all bound before any is let go, so that no two are the same
+            one.bind((HOST, 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _command(name: str) -> str:
+    """Flower's console script of that name, of this environment if it has one."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else name
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """This process's environment, with Flower's files in `home` and as many threads a client as here."""
+    given = dict(os.environ)
+    # Flower starts its other commands by name.
+    given["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)])
+    for name in ("NO_PROXY", "no_proxy"):
+        given[name] = ",".join(filter(None, [given.get(name), HOST]))
+    own = {"FLWR_HOME": str(home / "flwr"), "RAY_TMPDIR": str(home)}
+    # Sums over other numbers of threads have other last bits; Ray would set its own.
+    return given | QUIET | own | {"OMP_NUM_THREADS": str(torch.get_num_threads())}

@@ -1,0 +1,136 @@
+"""Keeps the processes of one run on Flower's engines: `python -m airtune.federation.keeper PLAN HOME`.
+
+It starts a SuperLink, its SuperNodes and the run, and ends all that any of them has started when the run is
+over, or when whoever started the keeper closes its standard input: that also happens where that process is
+killed. Flower's processes start others in sessions of their own, which no signal to a group would reach; so
+the keeper has itself made the parent of whatever loses its own.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass
+
+import psutil
+
+SET_PARENT_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # of Linux's prctl
+START_S = 60.0
+POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """Command lines: the SuperLink, whose `address` answers once it is up, then the nodes, then the run."""
+
+    superlink: list[str]
+    address: str
+    nodes: list[list[str]]
+    run: list[str]
+
+    def to_json(self) -> str:
+        """As the keeper is given it."""
+        return json.dumps(asdict(self))
+
+
+class GoneError(Exception):
+    """Nobody listens any more, or a process that has to stay has ended."""
+
+
+def play(plan: ProcessPlan, gone: threading.Event) -> int:
+    """Start everything and wait for the run.
+
+    Returns:
+        The exit status of the run's process.
+
+    Raises:
+        GoneError: a process that has to stay has ended, or `gone` is set.
+    """
+    superlink = _start(plan.superlink)
+    stay = [superlink]
+
+    def check() -> None:
+        if gone.wait(POLL_S):
+            raise GoneError("nobody listens any more")
+        for process in stay:
+            if process.poll() is not None:
+                raise GoneError(f"{process.args!r} has ended with status {process.returncode}")
+
+    latest = time.monotonic() + START_S
+    while not _answers(plan.address):
+        check()
+        if time.monotonic() > latest:
+            raise GoneError(f"the SuperLink does not answer on {plan.address}")
+    for command in plan.nodes:
+        _start(command)  # a node may come and go
+    run = _start(plan.run)
+    while run.poll() is None:
+        check()
+    return run.returncode
+
+
+def end_all() -> None:
+    """Kill whatever descends from this process, and return when nothing is left."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            os.waitpid(-1, 0)  # until there is none to wait for: orphans become children of this process
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    print("starting", *command, flush=True)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_keeper)
+
+
+def _die_with_the_keeper() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=1):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it answers, if only that
+    except OSError:
+        return False
+
+
+def main() -> None:
+    """Entry point."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
+    gone = threading.Event()
+
+    def listen() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        gone.set()
+
+    parent = os.getppid()
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        status = play(ProcessPlan(**json.loads(sys.argv[1])), gone)
+    except GoneError as error:
+        print(error, flush=True)
+        status = 1
+    finally:
+        end_all()
+        if os.getppid() != parent:  # who would have removed it was killed
+            shutil.rmtree(sys.argv[2], ignore_errors=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Clients train at once: who is sent what, and whose reply is an update."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from flwr.app import RecordDict
+from flwr.serverapp import Grid
+
+from airtune.costs.count import Workload, upload_forms
+from airtune.errors import AirtuneError
+from airtune.federation.exchange import exchange
+from airtune.federation.learnt_rounds import ClientTraining
+from airtune.federation.messages import Asked, Assignment, Update, adapter_bytes
+from airtune.federation.setting import Setting
+from airtune.payload.update import decode_update
+from airtune.pruning.adapters import Adapter, check_update, slice_adapter, slice_sent
+
+Listener = Callable[[str, float], None]
+MOST_REASON = 200  # characters
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """What has come of a round's assignments, by client.
+
+    Attributes:
+        trained: the matrices that each has trained, in the clients' order.
+        facts: what its training was.
+        failed: whose update did not come or was refused, and why.
+    """
+
+    trained: dict[int, Adapter]
+    facts: dict[int, ClientTraining]
+    failed: dict[int, str]
+
+
+def train_clients(
+    grid: Grid,
+    nodes: Mapping[int, int],
+    setting: Setting,
+    adapter: Adapter,
+    assignments: Mapping[int, Assignment],
+    on_client: Listener,
+) -> Trainings:
+    """Have clients train. A client that fails, or whose reply is wrong, holds nobody up.
+
+    Args:
+        nodes: node of every client, from `nodes_by_client`; one without has failed.
+        assignments: by client, their adapters still empty.
+        on_client: told (client id, training loss) of every client as it finishes.
+    """
+    members, full = setting.scenario.members(), setting.measured.path.full
+    number = next(iter(assignments.values())).round_number
+    contents = {
+        client: replace(asked, adapter=slice_sent(adapter, full, asked.reduction)).to_content()
+        for client, asked in assignments.items()
+    }
+    found = Trainings({}, {}, {})
+    for client, reply in exchange(grid, nodes, contents, number):
+        try:
+            if isinstance(reply, AirtuneError):
+                raise reply
+            update, matrices = _read(setting, adapter, client, assignments[client], reply)
+        except AirtuneError as error:
+            found.failed[client] = _short(str(error))
+            continue
+        sent = adapter_bytes(contents[client]), adapter_bytes(reply)
+        found.trained[client] = matrices
+        found.facts[client] = ClientTraining(update.loss, update.work, *sent)
+        on_client(members[client].id, update.loss)
+    # Sorted: floating-point sums must not depend on who answered first.
+    return Trainings(_sorted(found.trained), _sorted(found.facts), _sorted(found.failed))
+
+
+def _read(
+    setting: Setting, adapter: Adapter, client: int, assignment: Assignment, content: RecordDict
+) -> tuple[Update, Adapter]:
+    """A client's update and the matrices in it. Raises AirtuneError if it is not what was asked for."""
+    scenario, full = setting.scenario, setting.measured.path.full
+    shape = assignment.reduction.shape(full)
+    length = scenario.task.max_tokens
+    asked = Asked(
+        client,
+        assignment.round_number,
+        assignment.steps,
+        Workload(scenario.training.batch_size, length, length),
+        upload_forms(shape, scenario.payload),
+    )
+    update = Update.from_content(content, asked)
+    held = slice_adapter(adapter, full, assignment.reduction, trained_only=True)
+    matrices = decode_update(update.matrices, held, scenario.payload)
+    check_update(matrices, shape)
+    return update, matrices
+
+
+def _sorted(by_client: Mapping[int, Value]) -> dict[int, Value]:
+    return dict(sorted(by_client.items()))
+
+
+def _short(reason: str) -> str:
+    """A client may give any reason: what is kept of it has an end, and does nothing to a terminal."""
+    reason = "".join(letter if letter.isprintable() else " " for letter in reason[: 2 * MOST_REASON])
+    return reason if len(reason) <= MOST_REASON else f"{reason[:MOST_REASON]}…"

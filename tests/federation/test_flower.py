@@ -1,0 +1,234 @@
+"""Whole runs on Flower's own engines: what they learn, tell and leave behind; and that they end with us."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from airtune import AirtuneError, Scenario, load_scenario, run
+from airtune.federation.flower import HOST, QUIET, free_ports
+from airtune.observer import Observer
+from airtune.results.events import read_events
+from airtune.scenario_file import dump_scenario
+
+ROOT = Path(__file__).parents[2]
+ADAPTER = "adapter/adapter_model.safetensors"
+ENGINES = ["flower-simulation", "flower-deployment"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+
+
+@pytest.fixture(scope="module")
+def small(tiny: Scenario) -> Scenario:
+    """Two clients and two rounds, with uploads that still owe something: clients have to remember it."""
+    clients = [group.model_dump() | {"count": 1} for group in tiny.clients]
+    payload = {"format": "int4", "keep": 0.3}
+    return Scenario.model_validate(tiny.model_dump() | {"clients": clients, "rounds": 2, "payload": payload})
+
+
+@pytest.fixture(scope="module")
+def straight(small: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(small, tmp_path_factory.mktemp("straight") / "run")
+
+
+class Listener(Observer):
+    """Hears what the run tells, and stops it as Ctrl-C does after a round if it is to."""
+
+    def __init__(self, stop_after: int = 0) -> None:
+        self.heard: list[object] = []
+        self.stop_after = stop_after
+
+    def on_start(self, event, rounds_done) -> None:
+        self.heard.append(("start", rounds_done))
+
+    def on_client(self, number, client, loss) -> None:
+        self.heard.append((number, client))
+
+    def on_round(self, event) -> None:
+        self.heard.append(event["round"])
+        if event["round"] == self.stop_after:
+            raise KeyboardInterrupt
+
+
+def needs(engine: str) -> None:
+    if engine == "flower-simulation":
+        pytest.importorskip("ray")
+
+
+def descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def timeless(folder: Path) -> list[dict]:
+    events = [event for event in read_events(folder / "events.jsonl") if event["event"] != "resume"]
+    return [{key: value for key, value in event.items() if key != "elapsed_s"} for event in events]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_learns_the_same_also_after_a_resume(engine, small, straight, tmp_path):
+    needs(engine)
+    before, first, second = descendants(), Listener(stop_after=1), Listener()
+    with pytest.raises(KeyboardInterrupt):
+        run(small, tmp_path / "run", observer=first, engine=engine)
+    assert descendants() == before
+    assert first.heard[0] == ("start", 0)
+    assert set(first.heard[1:]) == {(1, "slow"), (1, "fast"), 1}
+    run(small, tmp_path / "run", resume=True, observer=second, engine=engine)
+    assert descendants() == before
+    assert second.heard[0] == ("start", 1)
+    assert set(second.heard[1:]) == {(2, "slow"), (2, "fast"), 2}
+    assert (tmp_path / "run" / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()
+    assert timeless(tmp_path / "run") == timeless(straight)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "clients",  # what they keep is theirs, in the process it is in the checkpoint
+        *(path.name for path in straight.iterdir()),
+    }
+    run(small, tmp_path / "run", resume=True, engine=engine)  # there is nothing left to do
+
+
+class Killer(Observer):
+    """Kills the node of the last client, and all that it has started, after the first round."""
+
+    def on_round(self, event) -> None:
+        if event["round"] == 1:
+            living = [one for one in descendants() if one.status() != psutil.STATUS_ZOMBIE]
+            (node,) = (one for one in living if "partition-id=1 num-partitions=2" in one.cmdline())
+            for process in [*node.children(recursive=True), node]:
+                process.kill()
+
+
+def test_a_run_goes_on_without_a_node_that_is_killed(small, tmp_path):
+    folder = run(small, tmp_path / "run", observer=Killer(), engine="flower-deployment")
+    first, second = (event for event in read_events(folder / "events.jsonl") if event["event"] == "round")
+    assert "lost" not in first
+    assert [client["id"] for client in second["lost"]] == ["fast"]
+    assert [row["id"] for row in second["clients"]] == ["slow"]
+    assert descendants() == []
+
+
+def test_an_error_of_the_server_is_raised_here(small, tmp_path):
+    task = small.task.model_dump() | {"data": str(tmp_path / "gone.jsonl")}
+    wrong = Scenario.model_validate(small.model_dump() | {"task": task})
+    with pytest.raises(AirtuneError, match=r"gone\.jsonl"):
+        run(wrong, tmp_path / "run", engine="flower-deployment")
+    assert not (tmp_path / "run").exists()
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """All processes of this machine with this word in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if mark in process.environ().values() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            pass
+    return found
+
+
+def test_nothing_outlives_a_parent_that_is_killed(tmp_path):
+    mark = f"airtune-test-{os.getpid()}"
+    scenario, out = str(ROOT / "examples" / "tiny.yaml"), str(tmp_path / "run")
+    command = [sys.executable, "-m", "airtune.cli", "run", scenario, "--out", out]
+    parent = subprocess.Popen(
+        [*command, "--engine", "flower-deployment"], env=os.environ | {"AIRTUNE_TEST": mark}
+    )
+    events = tmp_path / "run" / "events.jsonl"
+    while not events.exists() and parent.poll() is None:
+        time.sleep(0.2)
+    assert len(marked(mark)) > 6  # keeper, SuperLink, four SuperNodes and what they have started
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    latest = time.monotonic() + 20
+    while marked(mark) and time.monotonic() < latest:
+        time.sleep(0.2)
+    assert marked(mark) == []
+
+
+class SuperLink:
+    """One that somebody has started by hand, with its nodes, and `flwr` to reach it."""
+
+    def __init__(self, home: Path, *options: str, connection: str = "insecure = true") -> None:
+        (port,) = free_ports(1)
+        self.address, self._bin = f"{HOST}:{port}", Path(sys.executable).parent
+        (home / "flwr").mkdir()
+        (home / "flwr" / "config.toml").write_text(
+            f'[superlink]\ndefault = "mine"\n[superlink.mine]\naddress = "{self.address}"\n{connection}\n'
+        )
+        search = os.pathsep.join([str(self._bin), os.environ["PATH"]])
+        own = {"FLWR_HOME": str(home / "flwr"), "PATH": search, "OMP_NUM_THREADS": "1"}
+        self._environment, self._home, self._started = os.environ | QUIET | own, home, []
+        self.start("flower-superlink", "--host", HOST, "--port", str(port), *options)
+
+    def __enter__(self) -> "SuperLink":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for one in self._started:
+            if one.poll() is None:
+                for process in [*psutil.Process(one.pid).children(recursive=True), one]:
+                    process.kill()
+            one.wait()
+
+    def start(self, command: str, *arguments: str) -> subprocess.Popen[bytes]:
+        command = [self._bin / command, *arguments]
+        self._started.append(subprocess.Popen(command, env=self._environment, cwd=self._home))
+        return self._started[-1]
+
+    def node(self, client: int, *options: str) -> subprocess.Popen[bytes]:
+        (port,) = free_ports(1)
+        own = ["--superlink", self.address, "--host", HOST, "--port", str(port)]
+        return self.start("flower-supernode", *own, "--node-config", f"partition-id={client}", *options)
+
+    def flwr(self, *arguments: str) -> None:
+        for _ in range(100):
+            command = [self._bin / "flwr", *arguments]
+            if subprocess.run(command, env=self._environment, check=False).returncode == 0:
+                return
+            time.sleep(0.5)  # the SuperLink is not up yet
+        raise AssertionError(arguments)
+
+
+def test_flwr_run_takes_the_project_as_it_is(tmp_path):
+    pytest.importorskip("ray")
+    with SuperLink(tmp_path, "--insecure", "--simulation") as superlink:
+        nodes = "num-supernodes=4 client-resources-num-cpus=1"
+        superlink.flwr("run", str(ROOT), "mine", "--stream", "--federation-config", nodes)
+    summary = json.loads((tmp_path / "runs" / "tiny-joint" / "summary.json").read_text())
+    assert summary["rounds"] == load_scenario(ROOT / "examples" / "tiny.yaml").rounds
+
+
+def test_encrypted_and_with_registered_nodes_alone(small, tmp_path):
+    """With the keys of the documented script. A stranger's node, which is there first, takes no part."""
+    one_round = small.model_copy(update={"rounds": 1})
+    keys = tmp_path / "keys"
+    subprocess.run([ROOT / "examples" / "flower-keys.sh", keys, HOST, "3"], check=True)
+    again = subprocess.run([ROOT / "examples" / "flower-keys.sh", keys, HOST, "3"], check=False)
+    assert again.returncode == 2
+    assert all(file.stat().st_mode & 0o077 == 0 for file in keys.iterdir())
+    files = {"ca": "ca.crt", "cert": "superlink.crt", "key": "superlink.key"}
+    options = [
+        f"--ssl-{'ca-cert' if name == 'ca' else name}file={keys / file}" for name, file in files.items()
+    ]
+    connection = f'root-certificates = "{keys / "ca.crt"}"'
+    off = "--disable-runtime-dependency-installation"
+    with SuperLink(tmp_path, *options, "--enable-supernode-auth", off, connection=connection) as superlink:
+        root = ["--root-certificates", str(keys / "ca.crt")]
+        for client in range(2):
+            superlink.flwr("supernode", "register", str(keys / f"node-{client}.pub"), "mine")
+        stranger = superlink.node(0, *root, "--auth-supernode-private-key", str(keys / "node-2"))
+        assert stranger.wait(timeout=60) != 0
+        for client in range(2):
+            superlink.node(client, *root, "--auth-supernode-private-key", str(keys / f"node-{client}"))
+        (tmp_path / "run.toml").write_text(
+            f"scenario = {json.dumps(dump_scenario(one_round))}\nout = {json.dumps(str(tmp_path / 'run'))}\n"
+        )
+        superlink.flwr("run", str(ROOT), "mine", "--stream", "--run-config", str(tmp_path / "run.toml"))
+    straight = run(one_round, tmp_path / "straight")
+    assert (tmp_path / "run" / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()
