@@ -330,6 +330,8 @@ def test_runs_that_cannot_begin(refused, tmp_path, folder):
     assert "missing.yaml: found No such file" in refused("run", "missing.yaml")
     assert "task.name: found 'chess'" in refused("run", TINY, "--task", "chess", "--out", "results")
     assert "rounds: found 0, expected at least 1" in refused("run", TINY, "--rounds", 0, "--out", "results")
+    expected = "bandwidth: found 'equal', expected 'own' or 'optimal'"
+    assert expected in refused("run", TINY, "--bandwidth", "equal", "--out", "results")
     assert "method: found 'best'" in refused("run", TINY, "--method", "best", "--out", "results")
     assert "/missing: found nothing" in refused("run", TINY, "--data", "missing", "--out", "results")
     assert "--resume: found no --out" in refused("run", TINY, "--resume")

@@ -35,6 +35,15 @@ def test_rounds_that_do_not_wait_are_not_set_against_rounds_that_do(make_events,
     assert lines[1:] == ["round 1/6: test loss 0.800, simulated time 8.0 s (+8.0 s)"]
 
 
+def test_rounds_say_whom_they_waited_for_in_vain(faulty, capsys):
+    lines = told(faulty, capsys)
+    assert lines[2:4] == [
+        "round 2/6: test loss 0.533, simulated time 16.0 s (+8.0 s)",
+        "  waited in vain for phone-1 (upload), jetson (outage)",
+    ]
+    assert len(lines) == 5
+
+
 @pytest.mark.parametrize("progress", [lambda: RunProgress(load_scenario(TINY)), CompareProgress])
 def test_what_never_begins_says_nothing(progress, capsys):
     with pytest.raises(KeyboardInterrupt), progress():
