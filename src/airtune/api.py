@@ -1,6 +1,6 @@
-"""The library's verbs: plan, run and compare."""
+"""The library's verbs: plan, run, compare and sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,7 @@ from airtune.scenario import Scenario, known_method
 if TYPE_CHECKING:
     from airtune.observer import CompareObserver
     from airtune.results.comparison import Comparison
+    from airtune.sweeping.sweep import Sweep
 
 
 def plan(
@@ -191,3 +192,41 @@ def compare(
         workers,
         observer or CompareObserver(),
     )
+
+
+def sweep(
+    directory: str | Path,
+    compute: Sequence[float | str] = (),
+    bandwidth: Sequence[float | str] = (),
+    heterogeneity: Sequence[float | str] = (),
+    clients: Sequence[int | str] = (),
+    on_point: Callable[[int, int], None] = lambda done, of: None,
+) -> "Sweep":
+    """Clock a comparison's runs on other devices and links, and plan for them; nothing is trained.
+
+    Writes sweep.csv and sweep.html into the comparison's folder. docs/sweeps.md says what the numbers are.
+
+    Args:
+        directory: of a comparison.
+        compute: factors of every device's speed.
+        bandwidth: of every cell's uplink, in Hz or as text ("5 MHz"), its downlink in proportion.
+        heterogeneity: exponents of every device's speed over the fleet's geometric mean.
+        clients: numbers of clients; planned only.
+        on_point: told how many of how many values are done.
+
+    Raises:
+        AirtuneError: folder or values are not usable.
+    """
+    from airtune.sweeping.axes import checked_axes
+    from airtune.sweeping.report import write_sweep
+    from airtune.sweeping.sweep import play_sweep
+
+    fields = {
+        "compute": list(compute),
+        "bandwidth": list(bandwidth),
+        "heterogeneity": list(heterogeneity),
+        "clients": list(clients),
+    }
+    found = play_sweep(Path(directory), checked_axes(fields), on_point)
+    write_sweep(found, Path(directory))
+    return found

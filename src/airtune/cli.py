@@ -193,6 +193,47 @@ def compare(
 
 
 @app.command()
+def sweep(
+    directory: Annotated[Path, typer.Argument(help="Folder of a comparison.", show_default=False)],
+    compute: Annotated[
+        str | None,
+        typer.Option(help="Factors of every device's speed: 0.25,1,4.", show_default=False),
+    ] = None,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(help="Every cell's uplink, its downlink in proportion: 2MHz,10MHz.", show_default=False),
+    ] = None,
+    heterogeneity: Annotated[
+        str | None,
+        typer.Option(help="Spread of the devices' speeds, 0: all alike, 1: as it is.", show_default=False),
+    ] = None,
+    clients: Annotated[
+        str | None, typer.Option(help="Numbers of clients, planned only: 4,16,64.", show_default=False)
+    ] = None,
+) -> None:
+    """Clock a comparison again on other devices and links, and plan for them; nothing is trained."""
+    from airtune import api
+    from airtune.results.terminal import SweepProgress, print_sweep
+
+    given = {
+        "compute": compute,
+        "bandwidth": bandwidth,
+        "heterogeneity": heterogeneity,
+        "clients": clients,
+    }
+    values = {axis: text.split(",") for axis, text in given.items() if text is not None}
+    try:
+        with SweepProgress() as progress:
+            found = api.sweep(directory, **values, on_point=progress.on_point)
+    except InputError as error:
+        if error.file != "sweep" or not error.field:
+            raise
+        axis, *_ = error.field.split(".")
+        raise InputError(_option(axis), "", error.found, error.expected) from error
+    print_sweep(found, directory)
+
+
+@app.command()
 def profile(
     model: Annotated[str, typer.Option(help="Model to train.")] = "smollm2-135m",
     out: Annotated[Path, typer.Option(help="File to write; its name names the device.")] = Path(
