@@ -327,6 +327,9 @@ def test_a_finished_run_says_so(airtune, folder):
 
 
 def test_runs_that_cannot_begin(refused, tmp_path, folder):
+    for command in (["run", TINY], ["compare", TINY, "--methods", "fedit"]):
+        error = refused(*command, "--out", "results", "--log", "wandb")
+        assert error == "airtune: --log: found 'wandb', expected tensorboard or mlflow\n"
     assert "missing.yaml: found No such file" in refused("run", "missing.yaml")
     assert "task.name: found 'chess'" in refused("run", TINY, "--task", "chess", "--out", "results")
     assert "rounds: found 0, expected at least 1" in refused("run", TINY, "--rounds", 0, "--out", "results")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from airtune import planning
 from airtune.errors import ArgumentError, words
 from airtune.methods import METHODS, Situation
-from airtune.observer import Observer
+from airtune.observer import Observer, Observers
 from airtune.planning import Plan, Problem, participation
 from airtune.planning.blocks import in_blocks
 from airtune.planning.explain import Explanation, explain
@@ -120,6 +120,7 @@ def run(
     observer: Observer | None = None,
     learnt: str | Path | None = None,
     budget_s: float | None = None,
+    log: str | None = None,
 ) -> Path:
     """Fine-tune: rounds of planning, local training and merging, with all results in `directory`.
 
@@ -128,11 +129,13 @@ def run(
         observer: told how it goes on.
         learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again.
         budget_s: simulated seconds; the round in which the clock passes them is the last.
+        log: "tensorboard" or "mlflow", to have its rounds there too (docs/loggers.md).
 
     Returns:
         The folder.
 
     Raises:
+        ArgumentError (a ValueError): there is no such logger.
         AirtuneError: scenario, data, model or folder is not usable.
         InfeasibleError: a round allows no plan.
     """
@@ -140,7 +143,15 @@ def run(
     from airtune.federation.server_app import RunOptions
 
     options = RunOptions(None if learnt is None else Path(learnt), budget_s)
-    run_in_process(scenario, Path(directory), resume, observer or Observer(), options)
+    told = observer or Observer()
+    if log is None:
+        run_in_process(scenario, Path(directory), resume, told, options)
+        return Path(directory)
+    from airtune.results.loggers import RunLogger, check_logger
+
+    check_logger(log)
+    with RunLogger(log, Path(directory)) as logger:
+        run_in_process(scenario, Path(directory), resume, Observers(told, logger), options)
     return Path(directory)
 
 
@@ -155,6 +166,7 @@ def compare(
     workers: int | None = None,
     learnt: str | Path | None = None,
     observer: "CompareObserver | None" = None,
+    log: str | None = None,
 ) -> "Comparison":
     """Play every method with every reduction and seed, on the same data and channels, and compare them.
 
@@ -168,14 +180,22 @@ def compare(
         budget_s: simulated seconds, after which runs end.
         workers: processes at once; by default as many as cores and memory allow.
         learnt: folder of learnt rounds to share with other comparisons; by default one of its own.
+        log: as in `run`, of each run when it has ended.
 
     Raises:
+        ArgumentError (a ValueError): there is no such logger.
         AirtuneError: arguments, scenario or folder are not usable, or no run has ended.
     """
     from airtune.comparing.compare import play_comparison
-    from airtune.comparison_file import checked_settings
+    from airtune.comparison_file import RUNS, checked_settings
     from airtune.observer import CompareObserver
 
+    observer = observer or CompareObserver()
+    if log is not None:
+        from airtune.results.loggers import RunsLogger, check_logger
+
+        check_logger(log)
+        observer = RunsLogger(log, Path(directory) / RUNS, observer)
     fields = {
         "schema": "airtune-compare/1",
         "methods": list(methods),
@@ -190,7 +210,7 @@ def compare(
         Path(directory),
         None if learnt is None else Path(learnt),
         workers,
-        observer or CompareObserver(),
+        observer,
     )
 
 

@@ -26,6 +26,9 @@ TaskName = Annotated[str | None, typer.Option(help="Replaces the scenario's task
 DataPlace = Annotated[
     str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)
 ]
+LoggerName = Annotated[
+    str | None, typer.Option("--log", help="Also log to tensorboard or mlflow.", show_default=False)
+]
 RoundCount = Annotated[int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)]
 
 
@@ -126,6 +129,7 @@ def run(
         Path | None, typer.Option(help="Folder for the results.", show_default="runs/NAME-METHOD")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    log: LoggerName = None,
 ) -> None:
     """Fine-tune over simulated wireless clients, and report."""
     from airtune.results.terminal import RunProgress, print_run
@@ -134,12 +138,13 @@ def run(
     chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds)
     if resume and out is None:
         raise InputError("--resume", "", words("no --out"), "the folder of the run to go on with")
+    _check_logger(log)
     directory = out or _new_folder(f"{chosen.name}-{chosen.method}")
     with RunProgress(chosen) as progress:
         from airtune import api
 
         finished_before = (directory / "summary.json").exists() and resume
-        api.run(chosen, directory, resume, progress)
+        api.run(chosen, directory, resume, progress, log=log)
     if finished_before:
         print(f"{directory}: this run has already finished")
     print_run(directory)
@@ -168,6 +173,7 @@ def compare(
         Path | None,
         typer.Option(help="Folder of learnt rounds to share with other comparisons.", show_default=False),
     ] = None,
+    log: LoggerName = None,
 ) -> None:
     """Compare methods on the same data, channels and steps; run again to go on where it stopped."""
     from airtune import api
@@ -178,9 +184,12 @@ def compare(
     names = [name.strip() for name in methods.split(",")]
     given = None if reductions is None else [name.strip() for name in reductions.split(",")]
     goal = _target(target_loss)
+    _check_logger(log)
     try:
         with CompareProgress() as progress:
-            found = api.compare(chosen, out, names, given, seeds, goal, budget, workers, learnt, progress)
+            found = api.compare(
+                chosen, out, names, given, seeds, goal, budget, workers, learnt, progress, log
+            )
     except InputError as error:
         if error.file != "compare" or not error.field:  # an --out of that name has no field
             raise
@@ -298,6 +307,16 @@ def _target(text: str) -> float | Literal["auto"]:
         return float(text)
     except ValueError as error:
         raise InputError("--target-loss", "", text, "auto, or a test loss above 0") from error
+
+
+def _check_logger(name: str | None) -> None:
+    from airtune.results.loggers import check_logger
+
+    try:
+        if name is not None:
+            check_logger(name)
+    except ArgumentError as error:
+        raise InputError("--log", "", error.found, error.expected) from error
 
 
 def _option(argument: object) -> str:
