@@ -19,7 +19,7 @@ def tiny() -> Scenario:
 @pytest.fixture(scope="session")
 def compared(tiny, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("swept") / "out"
-    methods = ["joint", "fedit", "bandwidth-only", "drop-slowest", "fedbuff"]
+    methods = ["joint-select", "joint", "fedit", "bandwidth-only", "drop-slowest", "fedbuff"]
     fields = {"methods": methods, "reductions": ["examples"], "seeds": [0], "target_loss": 5.25}
     settings = checked_settings(fields, "compare")
     scenario = tiny.model_copy(update={"reduction": "examples"})

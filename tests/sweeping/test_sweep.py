@@ -118,7 +118,7 @@ def test_what_merges_without_waiting_is_left_out_and_named(swept):
 def test_the_table_has_a_row_a_value_method_and_seed(swept, compared):
     with (compared / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 7 * 4
+    assert len(rows) == 7 * 5
     best = at(swept, "bandwidth", 5e4).clocked.best_baseline
     for row in rows:
         assert row["schedule"] == ("" if row["axis"] == "clients" else row["schedule"])

@@ -5,7 +5,7 @@ that each client spent and the bytes it moved, which is all that a clock needs.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -17,8 +17,7 @@ from airtune.costs.round_time import ClientTime, downlink_rates, uplink_rates
 from airtune.errors import InfeasibleError
 from airtune.federation.gradients import unknown
 from airtune.federation.learnt_rounds import next_key
-from airtune.federation.messages import Assignment
-from airtune.federation.round import plan_round
+from airtune.federation.round import PlannedRound, plan_round
 from airtune.federation.setting import Setting
 from airtune.planning import SOLVERS, Pace
 from airtune.radio.channel import Channels, draw_channels
@@ -40,23 +39,22 @@ class Clocked:
     own: bool
 
 
-def learnt_keys(setting: Setting, rounds: Iterable[RoundEvent]) -> dict[str, RoundEvent]:
-    """A run's rounds by all that has shaped what they taught, from the first round on."""
-    members = {member.id: number for number, member in enumerate(setting.scenario.members())}
-    key, found = "", {}
-    for event in rounds:
-        submodels = setting.submodels(event["round"])
-        assignments = {}
-        for client in event["clients"]:
-            number = members[client["id"]]
-            reduction = (
-                setting.measured.path.reduction(client["prune"]) if submodels is None else submodels[number]
-            )
-            steps = setting.scenario.training.steps
-            assignments[number] = Assignment(event["round"], steps, reduction, setting.method.proximal, {})
-        key = next_key(key, setting.method, assignments)
-        found[key] = event
-    return found
+def learnt_keys(setting: Setting, history: History) -> dict[str, RoundEvent]:
+    """A run's rounds by all that has shaped what they taught, from the first round on.
+
+    Events do not hold all that clients were told, so it is planned again. Rounds that today's planner plans
+    otherwise are left out, and those that follow.
+    """
+
+    def learnt(planned: PlannedRound, key: str) -> RoundEvent | None:
+        if planned.number > len(history.rounds):
+            return None
+        event = history.rounds[planned.number - 1]
+        prune = {ids[k]: path.snapped(float(planned.plan.prune[k])) for k in planned.assignments}
+        return event if prune == {client["id"]: client["prune"] for client in event["clients"]} else None
+
+    ids, path = [member.id for member in setting.scenario.members()], setting.measured.path
+    return {key: event for _, key, event in _followed(setting, learnt)}
 
 
 def clock_elsewhere(
@@ -76,24 +74,30 @@ def clock_elsewhere(
 
 def own_rounds(setting: Setting, learnt: Mapping[str, RoundEvent]) -> list[RoundEvent]:
     """The rounds that the method's own plans lead through, as far as they have been learnt."""
-    if setting.scenario.training.most_steps is not None:
-        return []  # then how long clients train follows from the clock
+    return [
+        _clocked(setting, planned.channels, planned.plan.bandwidth_hz, event)
+        for planned, _, event in _followed(setting, lambda _, key: learnt.get(key))
+    ]
+
+
+def _followed(
+    setting: Setting, learnt: Callable[[PlannedRound, str], RoundEvent | None]
+) -> Iterator[tuple[PlannedRound, str, RoundEvent]]:
+    """Each round as the method plans it, its key, and what it taught, until `learnt` knows no more."""
     key, known, pace = "", unknown(setting.scenario), Pace()
-    found: list[RoundEvent] = []
     for number in itertools.count(1):
         try:
             planned = plan_round(setting, known, pace, number)
         except InfeasibleError:
-            break
+            return
         key = next_key(key, setting.method, planned.assignments)
-        if key not in learnt:
-            break
-        event = learnt[key]
-        found.append(_clocked(setting, planned.channels, planned.plan.bandwidth_hz, event))
+        event = learnt(planned, key)
+        if event is None:
+            return
+        yield planned, key, event
         if "gradients" in event:
             known = Gradients.from_fields(event["gradients"])
         pace = pace.after(planned.plan)
-    return found
 
 
 def kept_rounds(history: History, setting: Setting) -> list[RoundEvent]:

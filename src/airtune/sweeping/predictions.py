@@ -56,20 +56,18 @@ def for_fleet(known: Gradients, before: Sequence[str], now: Sequence[str]) -> Gr
     for group in now:
         source.append(own[group][turn[group] % len(own[group])])
         turn[group] += 1
-    others = known.apart + np.diag(np.full(len(before), np.inf))
-    nearest = others.min(axis=1, initial=np.inf)
-    apart = known.apart[np.ix_(source, source)]
-    same = np.equal.outer(source, source)
+    distances = known.distances
+    nearest = (distances + np.diag(np.full(len(before), np.inf))).min(axis=1)
     alike = np.where(np.isfinite(nearest), nearest, 0.0)[source]
-    apart = np.where(same, alike[:, None], apart)
+    apart = np.where(np.equal.outer(source, source), alike[:, None], distances[np.ix_(source, source)])
     np.fill_diagonal(apart, 0.0)
     return Gradients(known.unlike[source], known.noise[source], apart)
 
 
 def _rounds(situation: Situation, plan: Plan, known: Gradients) -> float:
     """N of a plan, by what it prunes and whom it leaves out."""
-    present = plan.participates
-    problem = situation.problem(present)
-    share = np.where(present, problem.weight, 0.0)
-    own = float(share @ np.where(present, problem.error_at(plan.prune), 0.0)) / share.sum()
-    return float(problem.rounds.count(own + known.off(problem.weight, present)))
+    problem = situation.problem(plan.participates)
+    share = np.where(plan.participates, problem.weight, 0.0) if plan.weight is None else plan.weight
+    share = share / share.sum()
+    own = np.where(plan.participates, problem.error_at(plan.prune), 0.0)
+    return float(problem.rounds.count(share @ own + known.off(problem.weight, share)))

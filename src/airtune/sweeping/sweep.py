@@ -142,7 +142,7 @@ class _Seed:
             scenario = run.job.scenario(comparison.scenario)
             measured = RunFolder(folder.run(run.job)).measured_path(scenario)
             own.append(_Run(run, scenario, measured))
-            rounds |= learnt_keys(make_setting(scenario, measured), run.history.rounds)
+            rounds |= learnt_keys(make_setting(scenario, measured), run.history)
         known = [_known(run) for run in runs]
         # Whoever leaves clients out knows less: the most complete knowledge serves all.
         most = max((one for one in known if one), key=lambda one: int((one.apart > 0).sum()), default=None)
