@@ -107,9 +107,12 @@ def test_rounds_from_before_there_was_a_logger_are_there_too(tiny, tmp_path):
 @needs("tensorboard")
 def test_every_run_of_a_comparison_is_logged(tiny, tmp_path):
     scenario = tiny.model_copy(update={"rounds": 1})
-    compare(scenario, tmp_path / "out", ["fedit"], workers=1)
+    logged = tmp_path / "out" / "runs" / "fedit-depth-0"
     compare(scenario, tmp_path / "out", ["fedit"], workers=1, log="tensorboard")
-    assert_in_tensorboard(tmp_path / "out" / "runs" / "fedit-depth-0")
+    assert_in_tensorboard(logged)
+    shutil.rmtree(logged / "tensorboard")
+    compare(scenario, tmp_path / "out", ["fedit"], workers=1, log="tensorboard")  # it has ended before
+    assert_in_tensorboard(logged)
 
 
 # -- MLflow -------------------------------------------------------------------------------------------
@@ -201,4 +204,3 @@ def test_a_missing_package_is_named_with_its_extra_before_anything_begins(tiny, 
     with pytest.raises(AirtuneError, match=message):
         run(tiny, tmp_path / "run", log=name)
     assert not (tmp_path / "run").exists()
-    shutil.rmtree(tmp_path)
