@@ -6,7 +6,7 @@ import pytest
 
 from airtune import Scenario, load_scenario, run
 from airtune.comparing.folder import LEARNT, CompareFolder
-from airtune.comparing.settings import checked_settings, jobs_of
+from airtune.comparison_file import checked_settings, jobs_of
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
 
@@ -23,8 +23,7 @@ def compared(tiny, tmp_path_factory) -> Path:
     fields = {"methods": methods, "reductions": ["examples"], "seeds": [0], "target_loss": 5.25}
     settings = checked_settings(fields, "compare")
     scenario = tiny.model_copy(update={"reduction": "examples"})
-    folder = CompareFolder(directory)
-    folder.prepare(scenario, settings)
+    CompareFolder(directory).prepare(scenario, settings)
     for job in jobs_of(settings, scenario):
-        run(job.scenario(scenario), folder.run(job), learnt=directory / LEARNT)
+        run(job.scenario(scenario), job.folder(directory), learnt=directory / LEARNT)
     return directory

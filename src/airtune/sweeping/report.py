@@ -11,7 +11,7 @@ from airtune.results.charts import LINE_HEIGHT, Chart, Table, cells, new_figure
 from airtune.results.comparison_charts import add_curves
 from airtune.results.contender import Curve
 from airtune.results.formats import number, time_scale
-from airtune.results.page import Section, folded, page, scrolled_text
+from airtune.results.page import page, scenario_section
 from airtune.scenario_file import dump_scenario
 from airtune.sweeping.axes import HETEROGENEITY
 from airtune.sweeping.sweep import Label, Point, Sweep, Times
@@ -54,13 +54,12 @@ def sweep_page(sweep: Sweep, scenario: str) -> str:
     """The page as text; `scenario` is shown as it is."""
     start = sweep.comparison.runs[0].history.start
     notes = "".join(f"<p>{html.escape(line)}.</p>" for line in sweep_lines(sweep))
-    yaml = folded("YAML with every default spelled out", scrolled_text("Scenario as YAML", scenario))
     return page(
         "sweep",
         start["scenario"],
         notes,
         sweep_charts(sweep),
-        after=[Section("scenario", "Scenario", yaml)],
+        after=[scenario_section(scenario)],
         footer=f"airtune {start['version']}. Nothing was trained for this page; all its times are simulated.",
     )
 

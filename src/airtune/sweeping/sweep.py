@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from airtune.comparing.folder import CompareFolder
 from airtune.costs.error import Gradients
 from airtune.federation.folder import RunFolder
 from airtune.federation.setting import make_setting
@@ -100,16 +99,14 @@ def play_sweep(
         InputError: the folder is no comparison's, or a value has no meaning in its scenario.
         AirtuneError: no run has ended.
     """
-    comparison, folder = Comparison.load(directory), CompareFolder(directory)
+    comparison = Comparison.load(directory)
     places = [(axis, value) for axis, values in axes.values.items() for value in values]
     for place in places:
         scenario_at(comparison.scenario, *place)  # rather now than after minutes
     waiting = [run for run in comparison.runs if METHODS[run.job.method].buffer is None]
     left_out = {run.job.method: None for run in comparison.runs if run not in waiting}
     seeds = dict.fromkeys(run.job.seed for run in waiting)
-    learnt = [
-        _Seed.of(comparison, folder, [run for run in waiting if run.job.seed == seed]) for seed in seeds
-    ]
+    learnt = [_Seed.of(comparison, [run for run in waiting if run.job.seed == seed]) for seed in seeds]
     points = []
     for done, place in enumerate(places):
         on_point(done, len(places))
@@ -135,12 +132,12 @@ class _Seed:
     rounds: Mapping[str, RoundEvent]
 
     @staticmethod
-    def of(comparison: Comparison, folder: CompareFolder, runs: list[ComparedRun]) -> "_Seed":
+    def of(comparison: Comparison, runs: list[ComparedRun]) -> "_Seed":
         own: list[_Run] = []
         rounds: dict[str, RoundEvent] = {}
         for run in runs:
             scenario = run.job.scenario(comparison.scenario)
-            measured = RunFolder(folder.run(run.job)).measured_path(scenario)
+            measured = RunFolder(run.directory).measured_path(scenario)
             own.append(_Run(run, scenario, measured))
             rounds |= learnt_keys(make_setting(scenario, measured), run.history)
         known = [_known(run) for run in runs]
