@@ -106,7 +106,10 @@ def play_sweep(
     waiting = [run for run in comparison.runs if METHODS[run.job.method].buffer is None]
     left_out = {run.job.method: None for run in comparison.runs if run not in waiting}
     seeds = dict.fromkeys(run.job.seed for run in waiting)
-    learnt = [_Seed.of(comparison, [run for run in waiting if run.job.seed == seed]) for seed in seeds]
+    clocks = any(axis != CLIENTS for axis, _ in places)  # to find what was learnt takes a plan a round
+    learnt = [
+        _Seed.of(comparison, [run for run in waiting if run.job.seed == seed], clocks) for seed in seeds
+    ]
     points = []
     for done, place in enumerate(places):
         on_point(done, len(places))
@@ -132,14 +135,15 @@ class _Seed:
     rounds: Mapping[str, RoundEvent]
 
     @staticmethod
-    def of(comparison: Comparison, runs: list[ComparedRun]) -> "_Seed":
+    def of(comparison: Comparison, runs: list[ComparedRun], clocks: bool) -> "_Seed":
         own: list[_Run] = []
         rounds: dict[str, RoundEvent] = {}
         for run in runs:
             scenario = run.job.scenario(comparison.scenario)
             measured = RunFolder(run.directory).measured_path(scenario)
             own.append(_Run(run, scenario, measured))
-            rounds |= learnt_keys(make_setting(scenario, measured), run.history)
+            if clocks:
+                rounds |= learnt_keys(make_setting(scenario, measured), run.history)
         known = [_known(run) for run in runs]
         # Whoever leaves clients out knows less: the most complete knowledge serves all.
         most = max((one for one in known if one), key=lambda one: int((one.apart > 0).sum()), default=None)
