@@ -30,7 +30,8 @@ setup: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "airtune needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[hub,pdf,simulation,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[hub,mlflow,pdf,simulation,tensorboard,test]'
 	$(BIN)/airtune fetch smollm2-135m
 	$(BIN)/airtune fetch gsm_symbolic
 	@touch $@

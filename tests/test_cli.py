@@ -90,7 +90,7 @@ def test_version(airtune):
 def test_help_lists_the_commands(airtune):
     code, output, _ = airtune("--help")
     assert code == 0
-    for command in ("init", "fetch", "plan", "run", "compare", "report", "trace", "version"):
+    for command in ("init", "fetch", "plan", "run", "compare", "sweep", "report", "trace", "version"):
         assert command in output
         code, text, _ = airtune(command, "--help")
         assert code == 0
@@ -327,6 +327,9 @@ def test_a_finished_run_says_so(airtune, folder):
 
 
 def test_runs_that_cannot_begin(refused, tmp_path, folder):
+    for command in (["run", TINY], ["compare", TINY, "--methods", "fedit"]):
+        error = refused(*command, "--out", "results", "--log", "wandb")
+        assert error == "airtune: --log: found 'wandb', expected tensorboard or mlflow\n"
     assert "missing.yaml: found No such file" in refused("run", "missing.yaml")
     assert "task.name: found 'chess'" in refused("run", TINY, "--task", "chess", "--out", "results")
     assert "rounds: found 0, expected at least 1" in refused("run", TINY, "--rounds", 0, "--out", "results")
@@ -457,6 +460,32 @@ def test_a_method_that_is_not_made_for_the_scenario_is_refused_before_anything_i
     (tmp_path / "scenario.yaml").write_text(text.replace("{rank: 4, alpha: 8}", "{rank: full}"))
     error = refused("compare", "scenario.yaml", "--methods", "fedit,hetlora", "--out", "out")
     assert error == "airtune: scenario: lora.rank: found 'full', expected a number, as hetlora gives ranks\n"
+
+
+# -- sweep --------------------------------------------------------------------------------------------
+
+
+def test_sweep_says_who_is_fastest_where(airtune, tmp_path):
+    assert airtune("compare", TINY, "--methods", "joint,fedit", "--rounds", 1, "--out", "out")[0] == 0
+    code, output, error = airtune("sweep", "out", "--compute", "0.5, 4", "--clients", "2,6")
+    assert (code, error) == (0, "")
+    for text in ("speed of every device", "best baseline", "fastest by compute: ", "table:  out/sweep.csv"):
+        assert text in output
+    assert "charts: out/sweep.html" in output
+    assert (tmp_path / "out" / "sweep.html").exists()
+
+
+def test_sweeps_that_cannot_begin(refused):
+    assert refused("sweep", "out", "--compute", "fast") == (
+        "airtune: --compute: found 'fast', expected a number\n"
+    )
+    assert "--bandwidth: found '', expected a number in Hz" in refused("sweep", "out", "--bandwidth", "2MHz,")
+    assert "--heterogeneity: found '-1', expected at least 0" in refused(
+        "sweep", "out", "--heterogeneity", "-1"
+    )
+    assert "--clients: found '2.5', expected a whole number" in refused("sweep", "out", "--clients", "2.5")
+    assert "found nothing, expected values of compute" in refused("sweep", "out")
+    assert "out/compare.json: found No such file" in refused("sweep", "out", "--compute", "2")
 
 
 # -- What is loaded -----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """airtune: fast federated fine-tuning of large language models over wireless networks.
 
 `load_scenario` reads an experiment, `plan` chooses pruning rates and bandwidth, `run` fine-tunes,
-`compare` plays methods side by side.
+`compare` plays methods side by side, `sweep` moves a comparison to other devices and links.
 Everything is imported on first use: planning never loads torch.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airtune.version import __version__
 
 if TYPE_CHECKING:
-    from airtune.api import compare, plan, run
+    from airtune.api import compare, plan, run, sweep
     from airtune.errors import AirtuneError, InfeasibleError, InputError
     from airtune.planning import Plan, Problem
     from airtune.scenario import Scenario
@@ -29,6 +29,7 @@ __all__ = [
     "load_scenario",
     "plan",
     "run",
+    "sweep",
 ]
 
 _HOME = {
@@ -42,6 +43,7 @@ _HOME = {
     "load_scenario": "scenario_file",
     "plan": "api",
     "run": "api",
+    "sweep": "api",
 }
 
 

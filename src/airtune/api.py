@@ -1,6 +1,6 @@
-"""The library's verbs: plan, run and compare."""
+"""The library's verbs: plan, run, compare and sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +9,7 @@ from airtune import planning
 from airtune.budget import Budget
 from airtune.errors import ArgumentError, words
 from airtune.methods import METHODS, Situation
-from airtune.observer import Observer
+from airtune.observer import Observer, Observers
 from airtune.planning import Plan, Problem, participation
 from airtune.planning.blocks import in_blocks
 from airtune.planning.explain import Explanation, explain
@@ -18,6 +18,7 @@ from airtune.scenario import Scenario, known_method
 if TYPE_CHECKING:
     from airtune.observer import CompareObserver
     from airtune.results.comparison import Comparison
+    from airtune.sweeping.sweep import Sweep
 
 
 def plan(
@@ -121,6 +122,7 @@ def run(
     learnt: str | Path | None = None,
     budget: Budget | str | float | None = None,
     engine: Literal["in-process", "flower-simulation", "flower-deployment"] = "in-process",
+    log: str | None = None,
 ) -> Path:
     """Fine-tune: rounds of planning, local training and merging, with all results in `directory`.
 
@@ -133,11 +135,13 @@ def run(
             reaches it is the last.
         engine: all clients in this process, or Flower's simulation or deployment engine with processes of
             their own on this machine, stopped when this returns. What is learnt is the same, to the bit.
+        log: "tensorboard" or "mlflow", to have its rounds there too (docs/loggers.md).
 
     Returns:
         The folder.
 
     Raises:
+        ArgumentError (a ValueError): there is no such logger.
         AirtuneError: scenario, data, model or folder is not usable.
         InfeasibleError: a round allows no plan; on Flower's engines as an AirtuneError.
     """
@@ -151,15 +155,26 @@ def run(
         limit.check(scenario)
     options = RunOptions(None if learnt is None else Path(learnt), limit)
     place, told = Path(directory), observer or Observer()
-    if engine == "in-process":
-        from airtune.federation.in_process import run_in_process
 
-        run_in_process(scenario, place, resume, told, options)
-    else:
-        from airtune.federation.flower import run_on_flower
+    def play(told: Observer) -> None:
+        if engine == "in-process":
+            from airtune.federation.in_process import run_in_process
 
-        run_on_flower(scenario, place, resume, told, options, simulation=engine == "flower-simulation")
-    return Path(directory)
+            run_in_process(scenario, place, resume, told, options)
+        else:
+            from airtune.federation.flower import run_on_flower
+
+            run_on_flower(scenario, place, resume, told, options, simulation=engine == "flower-simulation")
+
+    if log is None:
+        play(told)
+        return place
+    from airtune.results.loggers import RunLogger, check_logger
+
+    check_logger(log)
+    with RunLogger(log, place) as logger:
+        play(Observers(told, logger))
+    return place
 
 
 def compare(
@@ -174,6 +189,7 @@ def compare(
     learnt: str | Path | None = None,
     observer: "CompareObserver | None" = None,
     bandwidth: Sequence[str] | None = None,
+    log: str | None = None,
 ) -> "Comparison":
     """Play every method with every reduction and seed, on the same data and channels, and compare them.
 
@@ -189,14 +205,22 @@ def compare(
         learnt: folder of learnt rounds to share with other comparisons; by default one of its own.
         bandwidth: "own" for the methods' own shares, "optimal" for those that end their rounds soonest, or
             both; by default the scenario's.
+        log: as in `run`, of each run when it has ended.
 
     Raises:
+        ArgumentError (a ValueError): there is no such logger.
         AirtuneError: arguments, scenario or folder are not usable, or no run has ended.
     """
     from airtune.comparing.compare import play_comparison
-    from airtune.comparison_file import checked_settings
+    from airtune.comparison_file import RUNS, checked_settings
     from airtune.observer import CompareObserver
 
+    observer = observer or CompareObserver()
+    if log is not None:
+        from airtune.results.loggers import RunsLogger, check_logger
+
+        check_logger(log)
+        observer = RunsLogger(log, Path(directory) / RUNS, observer)
     fields = {
         "schema": "airtune-compare/1",
         "methods": list(methods),
@@ -212,5 +236,43 @@ def compare(
         Path(directory),
         None if learnt is None else Path(learnt),
         workers,
-        observer or CompareObserver(),
+        observer,
     )
+
+
+def sweep(
+    directory: str | Path,
+    compute: Sequence[float | str] = (),
+    bandwidth: Sequence[float | str] = (),
+    heterogeneity: Sequence[float | str] = (),
+    clients: Sequence[int | str] = (),
+    on_point: Callable[[int, int], None] = lambda done, of: None,
+) -> "Sweep":
+    """Clock a comparison's runs on other devices and links, and plan for them; nothing is trained.
+
+    Writes sweep.csv and sweep.html into the comparison's folder. docs/sweeps.md says what the numbers are.
+
+    Args:
+        directory: of a comparison.
+        compute: factors of every device's speed.
+        bandwidth: of every cell's uplink, in Hz or as text ("5 MHz"), its downlink in proportion.
+        heterogeneity: exponents of every device's speed over the fleet's geometric mean.
+        clients: numbers of clients; planned only.
+        on_point: told how many of how many values are done.
+
+    Raises:
+        AirtuneError: folder or values are not usable.
+    """
+    from airtune.sweeping.axes import checked_axes
+    from airtune.sweeping.report import write_sweep
+    from airtune.sweeping.sweep import play_sweep
+
+    fields = {
+        "compute": list(compute),
+        "bandwidth": list(bandwidth),
+        "heterogeneity": list(heterogeneity),
+        "clients": list(clients),
+    }
+    found = play_sweep(Path(directory), checked_axes(fields), on_point)
+    write_sweep(found, Path(directory))
+    return found

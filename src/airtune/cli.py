@@ -27,6 +27,9 @@ DataPlace = Annotated[
     str | None, typer.Option(help="Folder or file with the task's data.", show_default=False)
 ]
 Engine = Literal["in-process", "flower-simulation", "flower-deployment"]
+LoggerName = Annotated[
+    str | None, typer.Option("--log", help="Also log to tensorboard or mlflow.", show_default=False)
+]
 RoundCount = Annotated[int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)]
 
 
@@ -137,6 +140,7 @@ def run(
     engine: Annotated[
         Engine, typer.Option(help="All clients in this process, or Flower's engines on this machine.")
     ] = "in-process",
+    log: LoggerName = None,
 ) -> None:
     """Fine-tune over simulated wireless clients, and report."""
     from airtune.files import new_folder
@@ -146,12 +150,13 @@ def run(
     chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds, bandwidth=bandwidth)
     if resume and out is None:
         raise InputError("--resume", "", words("no --out"), "the folder of the run to go on with")
+    _check_logger(log)
     directory = out or new_folder(f"{chosen.name}-{chosen.method}")
     with RunProgress(chosen) as progress:
         from airtune import api
 
         finished_before = (directory / "summary.json").exists() and resume
-        api.run(chosen, directory, resume, progress, engine=engine)
+        api.run(chosen, directory, resume, progress, engine=engine, log=log)
     if finished_before:
         print(f"{directory}: this run has already finished")
     print_run(directory)
@@ -185,6 +190,7 @@ def compare(
         Path | None,
         typer.Option(help="Folder of learnt rounds to share with other comparisons.", show_default=False),
     ] = None,
+    log: LoggerName = None,
 ) -> None:
     """Compare methods on the same data, channels and steps; run again to go on where it stopped."""
     from airtune import api
@@ -194,6 +200,7 @@ def compare(
     chosen = load_scenario(scenario, task=task, data=data, rounds=rounds)
     shares = None if bandwidth is None else _names(bandwidth)
     goal = _target(target_loss)
+    _check_logger(log)
     try:
         with CompareProgress() as progress:
             found = api.compare(
@@ -208,6 +215,7 @@ def compare(
                 learnt,
                 progress,
                 bandwidth=shares,
+                log=log,
             )
     except InputError as error:
         if error.file != "compare" or not error.field:  # an --out of that name has no field
@@ -217,6 +225,47 @@ def compare(
     print_comparison(found, out)
     if found.missing:
         raise typer.Exit(1)
+
+
+@app.command()
+def sweep(
+    directory: Annotated[Path, typer.Argument(help="Folder of a comparison.", show_default=False)],
+    compute: Annotated[
+        str | None,
+        typer.Option(help="Factors of every device's speed: 0.25,1,4.", show_default=False),
+    ] = None,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(help="Every cell's uplink, its downlink in proportion: 2MHz,10MHz.", show_default=False),
+    ] = None,
+    heterogeneity: Annotated[
+        str | None,
+        typer.Option(help="Spread of the devices' speeds, 0: all alike, 1: as it is.", show_default=False),
+    ] = None,
+    clients: Annotated[
+        str | None, typer.Option(help="Numbers of clients, planned only: 4,16,64.", show_default=False)
+    ] = None,
+) -> None:
+    """Clock a comparison again on other devices and links, and plan for them; nothing is trained."""
+    from airtune import api
+    from airtune.results.terminal import SweepProgress, print_sweep
+
+    given = {
+        "compute": compute,
+        "bandwidth": bandwidth,
+        "heterogeneity": heterogeneity,
+        "clients": clients,
+    }
+    values = {axis: text.split(",") for axis, text in given.items() if text is not None}
+    try:
+        with SweepProgress() as progress:
+            found = api.sweep(directory, **values, on_point=progress.on_point)
+    except InputError as error:
+        if error.file != "sweep" or not error.field:
+            raise
+        axis, *_ = error.field.split(".")
+        raise InputError(_option(axis), "", error.found, error.expected) from error
+    print_sweep(found, directory)
 
 
 @app.command()
@@ -289,6 +338,16 @@ def _target(text: str) -> float | Literal["auto"]:
         return float(text)
     except ValueError as error:
         raise InputError("--target-loss", "", text, "auto, or a test loss above 0") from error
+
+
+def _check_logger(name: str | None) -> None:
+    from airtune.results.loggers import check_logger
+
+    try:
+        if name is not None:
+            check_logger(name)
+    except ArgumentError as error:
+        raise InputError("--log", "", error.found, error.expected) from error
 
 
 def _option(argument: object) -> str:

@@ -25,6 +25,7 @@ _EXPECTED = {
     "tuple_type": "a list",
     "too_short": "at least {min_length}",
     "int_type": "a whole number",
+    "int_parsing": "a whole number",
     "bool_type": "true or false",
     "string_type": "text",
     "string_unicode": "text in Unicode",

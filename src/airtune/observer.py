@@ -28,3 +28,25 @@ class CompareObserver:
 
     def on_end(self, job: str, reason: str | None) -> None:
         """A job has ended; with a `reason` it has failed."""
+
+
+class Observers(Observer):
+    """Tells several, in their order."""
+
+    def __init__(self, *told: Observer) -> None:
+        self._told = told
+
+    def on_start(self, event: dict[str, Any], rounds_done: int) -> None:
+        """Tells all."""
+        for one in self._told:
+            one.on_start(event, rounds_done)
+
+    def on_client(self, round_number: int, client: str, loss: float) -> None:
+        """Tells all."""
+        for one in self._told:
+            one.on_client(round_number, client, loss)
+
+    def on_round(self, event: dict[str, Any]) -> None:
+        """Tells all."""
+        for one in self._told:
+            one.on_round(event)

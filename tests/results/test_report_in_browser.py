@@ -5,8 +5,11 @@ import shutil
 import pytest
 from compared import begin
 
+from airtune.results.comparison import Comparison
 from airtune.results.events import append_events, summarise
 from airtune.results.report import write_report
+from airtune.sweeping.report import write_sweep
+from airtune.sweeping.sweep import Point, Sweep, Times
 
 playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -45,7 +48,23 @@ def folders(tmp_path_factory, make_events):
             events[0] |= {"method": method, "reduction": "examples"}
             append_events(folder / "events.jsonl", [*events, {"event": "end", **summarise(events)}])
             (folder / "summary.json").write_text("{}")
-    return {"run": write_report(run), "comparison": write_report(comparison)}
+    pages = {"run": write_report(run), "comparison": write_report(comparison)}
+    write_sweep(_sweep(Comparison.load(comparison)), comparison)
+    return pages | {"sweep": comparison / "sweep.html"}
+
+
+def _sweep(comparison: Comparison) -> Sweep:
+    """Two methods along three axes; the schedule of one of them is kept at every value."""
+
+    def times(value: float) -> Times:
+        return Times(
+            {("fedit", "examples"): {0: value, 1: value + 1}, ("joint", "examples"): {0: 1.0, 1: 2.0}}
+        )
+
+    kept = frozenset({("joint", "examples", 0)})
+    axes = ("compute", "bandwidth", "heterogeneity")
+    points = [Point(axis, value, times(value), kept, times(value)) for axis in axes for value in (1.0, 2.0)]
+    return Sweep(comparison, tuple(points), ("fedbuff",))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +96,7 @@ def show(browser, folders):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "light")])
-@pytest.mark.parametrize("kind", ["run", "comparison"])
+@pytest.mark.parametrize("kind", ["run", "comparison", "sweep"])
 def test_every_chart_is_drawn_and_nothing_stands_in_anybodys_way(show, kind, width, scheme):
     page = show(kind, width, scheme)
     charts = page.locator(".chart")
@@ -91,7 +110,7 @@ def test_every_chart_is_drawn_and_nothing_stands_in_anybodys_way(show, kind, wid
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-@pytest.mark.parametrize("kind", ["run", "comparison"])
+@pytest.mark.parametrize("kind", ["run", "comparison", "sweep"])
 def test_tab_goes_through_everything_in_order_and_shows_where_it_is(show, kind):
     page = show(kind, 390)
     expected = page.evaluate(FOCUSABLE)

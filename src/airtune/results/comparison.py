@@ -1,7 +1,7 @@
 """A comparison's runs, and what they say: time to a target loss, ratios to the best baseline, totals."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -177,15 +177,7 @@ class Comparison:
         """
         if other is None:
             return None
-        own, base = self.times(entry), self.times(other)
-        ratios = []
-        for seed, seconds in base.items():
-            mine = own.get(seed)
-            if not seconds:
-                continue
-            if not mine:
-                return None
-            ratios.append(mine / seconds)
+        ratios = paired_ratios(self.times(entry), self.times(other))
         if not ratios:
             return None
         logs = np.log(ratios)
@@ -198,11 +190,29 @@ class Comparison:
 
     def _fastest(self, entries: Sequence[Entry]) -> Entry | None:
         def order(entry: Entry) -> tuple[int, float]:
-            found = [seconds for seconds in self.times(entry).values() if seconds is not None]
-            return -len(found), float(np.mean(np.log(np.maximum(found, 1e-12)))) if found else np.inf
+            return rank(self.times(entry).values())
 
         reaching = [entry for entry in entries if order(entry)[0] < 0]
         return min(reaching, key=order) if reaching else None
+
+
+def rank(times: Iterable[float | None]) -> tuple[int, float]:
+    """Least for what reaches a target with the most seeds, and then in the least geometric mean of times."""
+    found = [seconds for seconds in times if seconds is not None]
+    return -len(found), float(np.mean(np.log(np.maximum(found, 1e-12)))) if found else np.inf
+
+
+def paired_ratios(own: Mapping[int, float | None], base: Mapping[int, float | None]) -> list[float]:
+    """`own` over `base` for each seed of `base`; none where one of these misses in `own`."""
+    ratios = []
+    for seed, seconds in base.items():
+        mine = own.get(seed)
+        if not seconds:
+            continue
+        if not mine:
+            return []
+        ratios.append(mine / seconds)
+    return ratios
 
 
 def automatic_target(runs: Sequence[ComparedRun]) -> float:

@@ -78,7 +78,7 @@ def _loss_chart(
     figure = new_figure(LINE_HEIGHT, x_title, "test loss")
     curves = {one.name: loss_curve(one, x) for one in contenders}
     unit = x_title.partition("(")[2].rstrip(")")
-    lines = _add_curves(figure, curves, "%{y:.4~r} at %{x:,.4~r} " + unit)
+    lines = add_curves(figure, curves, "%{y:.4~r} at %{x:,.4~r} " + unit)
     figure.update_xaxes(rangemode="tozero")
     figure.add_hline(
         y=target,
@@ -124,7 +124,7 @@ def planned_chart(contenders: Sequence[Contender]) -> Chart | None:
         for name, curve in curves.items()
     }
     figure = new_figure(LINE_HEIGHT, "round", f"planned time N·T ({unit})")
-    lines = _add_curves(figure, curves, "%{y:,.4~r} " + unit + " in round %{x}")
+    lines = add_curves(figure, curves, "%{y:,.4~r} " + unit + " in round %{x}")
     round_axis(figure, list(range(1, max(len(curve.x) for curve in curves.values()) + 1)))
     figure.update_yaxes(rangemode="tozero")
     gaps = {name: _gaps(seeds) for name, seeds in planned.items()}
@@ -214,7 +214,7 @@ def time_shares(contenders: Sequence[Contender]) -> Chart:
     )
 
 
-def _add_curves(figure: go.Figure, curves: dict[str, Curve], hover: str) -> list[Line]:
+def add_curves(figure: go.Figure, curves: dict[str, Curve], hover: str) -> list[Line]:
     """A line for each curve, over a band where seeds differ; returns the legend."""
     lines = []
     for index, (name, curve) in enumerate(curves.items()):
