@@ -34,13 +34,14 @@ def keeper(tmp_path: Path, run: list[str], server: str = SERVER) -> subprocess.P
 
 
 def started(process: subprocess.Popen[bytes], count: int) -> list[psutil.Process]:
-    """Its descendants, as soon as there are that many."""
-    while process.poll() is None:
-        found = psutil.Process(process.pid).children(recursive=True)
-        if len(found) >= count and all(one.status() != psutil.STATUS_ZOMBIE for one in found):
+    """Those of its descendants that run, as soon as there are that many."""
+    latest = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < latest:
+        found = [one for one in psutil.Process(process.pid).children(recursive=True) if runs(one)]
+        if len(found) >= count:
             return found
         time.sleep(0.05)
-    raise AssertionError("the keeper has ended")
+    raise AssertionError("the keeper has ended, or has not started all")
 
 
 def runs(process: psutil.Process) -> bool:
@@ -89,9 +90,11 @@ def test_a_parent_that_is_killed_takes_all_with_it(tmp_path):
     command = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE)
     own = psutil.Process(int(parent.stdout.readline()))
-    while len(own.children(recursive=True)) < 5:
+    latest = time.monotonic() + 60
+    while len(processes := [one for one in own.children(recursive=True) if runs(one)]) < 5:
+        assert time.monotonic() < latest
         time.sleep(0.05)
-    processes = [own, *own.children(recursive=True)]
+    processes = [own, *processes]
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     assert all_gone(processes)
