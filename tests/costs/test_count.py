@@ -80,7 +80,7 @@ def test_bytes_are_those_flower_sends(kind: str, reduction: Reduction, payload: 
     down = Assignment(1, 1, reduction, 0.0, slice_sent(adapter, full, reduction)).to_content()
     held = slice_adapter(adapter, full, reduction, trained_only=True)
     sent, _ = encode_update(held, held, held, payload, lambda name: generator(0, name))
-    up = Update(sent, 1.0, ()).to_content()
+    up = Update(0, 1, sent, 1.0, ()).to_content()
     shape = reduction.shape(full)
     assert adapter_bytes(down) == download_bytes(shape)
     assert adapter_bytes(up) == upload_bytes(shape, payload)

@@ -118,7 +118,7 @@ def test_a_client_left_out_is_a_gap_and_time_of_its_own(page):
 
 def test_rounds_waited_for_in_vain_are_time_of_their_own(tmp_path, faulty):
     page = report(tmp_path, faulty)
-    assert "Updates waited for in vain: 2." in page.text
+    assert "Updates that did not come: 2." in page.text
     assert "Speed-up" not in page.text  # over rounds in which all updates arrive
     phases = {trace["name"]: trace["x"] for trace in page.figures["time"]["data"]}
     assert phases["lost"] == [0, 8, 8]

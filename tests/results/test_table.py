@@ -39,10 +39,18 @@ def test_rounds_that_do_not_wait_are_not_set_against_rounds_that_do(make_events)
     assert "×" not in text
 
 
-def test_updates_waited_for_in_vain_are_counted(make_events, faulty):
-    (line,) = [line for line in shown(summary_table(faulty)).splitlines() if "in vain" in line]
-    assert line.replace("│", "").split() == ["updates", "waited", "for", "in", "vain", "2"]
-    assert "in vain" not in shown(summary_table(make_events()))
+def test_updates_that_did_not_come_are_counted(make_events, faulty):
+    (line,) = [line for line in shown(summary_table(faulty)).splitlines() if "did not come" in line]
+    assert line.replace("│", "").split() == ["updates", "that", "did", "not", "come", "2"]
+    assert "did not come" not in shown(summary_table(make_events()))
+
+
+def test_where_a_client_failed_nothing_is_compared_with_equal_bandwidth(make_events):
+    start, *rest = make_events()
+    failed = [{"id": "phone-1", "why": "failure", "reason": "ran out of memory"}]
+    rounds = [event | {"lost": failed} if event["event"] == "round" else event for event in rest]
+    assert "speed-up" in shown(summary_table([start, *rest]))
+    assert "speed-up" not in shown(summary_table([start, *rounds]))
 
 
 def test_a_run_that_has_just_begun(make_events):

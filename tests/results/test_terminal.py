@@ -39,7 +39,7 @@ def test_rounds_say_whom_they_waited_for_in_vain(faulty, capsys):
     lines = told(faulty, capsys)
     assert lines[2:4] == [
         "round 2/6: test loss 0.533, simulated time 16.0 s (+8.0 s)",
-        "  waited in vain for phone-1 (upload), jetson (outage)",
+        "  went on without phone-1 (upload), jetson (outage)",
     ]
     assert len(lines) == 5
 

@@ -39,7 +39,12 @@ class ClientTime:
 
 
 def build_problem(
-    scenario: Scenario, curves: PathCurves, channels: Channels, participates: Mask, known: Gradients
+    scenario: Scenario,
+    curves: PathCurves,
+    channels: Channels,
+    participates: Mask,
+    known: Gradients,
+    weight: Floats | None = None,
 ) -> Problem:
     """The planner's numbers for one round.
 
@@ -51,6 +56,7 @@ def build_problem(
         channels: this round's, or the mean channels.
         participates: (clients,) who takes part; the others' downloads are not sent.
         known: of the clients' gradients.
+        weight: (clients,) with which updates are merged; by default the scenario's.
     """
     members = scenario.members()
     speed = np.array([member.device.flops_per_s for member in members]) / scenario.training.steps
@@ -65,7 +71,7 @@ def build_problem(
         cell_ids=tuple(cell.id for cell in scenario.cells),
         cell=np.array([member.cell for member in members]),
         bandwidth_hz=np.array([cell.bandwidth for cell in scenario.cells]),
-        weight=np.array([member.weight for member in members]),
+        weight=np.array([member.weight for member in members]) if weight is None else weight,
         snr_hz=channels.uplink_snr_hz,
         fixed_s=curves.flops.fixed / speed + curves.download_bits.fixed / downlink,
         compute_s=curves.flops.prunable / speed + curves.download_bits.prunable / downlink,

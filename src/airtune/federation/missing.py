@@ -1,8 +1,8 @@
 """Who is missing in a round, and what it took in vain: uploads lost, clients out, clients too late.
 
 The server plans as if nothing could go wrong. It waits for whoever is missing until the deadline, then merges
-what is there, weighted by the data of those who sent it. Of a client that is out it knows from the next round
-on, and plans without it until it is back.
+what is there, with the plan's weights among those who sent it. Of a client that is out it knows from the next
+round on, and plans without it until it is back.
 
 Who is missing has to be known before anybody trains, as only the others do: it follows from the scenario and
 from planned seconds alone. What a client did in vain until the round was over is counted by typical steps.

@@ -48,8 +48,10 @@ class Setting:
         if not allowed.any():
             raise AirtuneError(f"round {number}: nobody is left, all who may take part are out")
 
-        def problem(participates: npt.NDArray[np.bool_]) -> Problem:
-            return self._problem(channels, known, participates, own)
+        def problem(
+            participates: npt.NDArray[np.bool_], weight: npt.NDArray[np.float64] | None = None
+        ) -> Problem:
+            return self._problem(channels, known, participates, own, weight)
 
         return Situation(
             problem,
@@ -85,9 +87,10 @@ class Setting:
         known: Gradients,
         participates: npt.NDArray[np.bool_],
         own: Sequence[Reduction] | None = None,
+        weight: npt.NDArray[np.float64] | None = None,
     ) -> Problem:
         """The numbers of a round, of sub-models along the path or of their `own`."""
-        problem = build_problem(self.scenario, self.curves, channels, participates, known)
+        problem = build_problem(self.scenario, self.curves, channels, participates, known, weight)
         if own is None:
             return problem
         # Many clients have the same one.

@@ -62,21 +62,21 @@ def _compare(situation: Situation, unknown: Mask) -> Plan:
     some += [k for k in order if not unknown[k]][:1]
     some += [k for k in order if k not in some][: max(0, 3 - len(some))]
     chosen = np.isin(np.arange(len(unknown)), some)
-    problem = situation.problem(chosen)
-    share = np.where(chosen, problem.weight, 0.0) / problem.weight[chosen].sum()
-    return _planned(situation, replace(problem, weight=share), "joint", chosen)
+    weight = np.where(chosen, situation.problem(chosen).weight, 0.0)
+    return _planned(situation, situation.problem(chosen, weight / weight.sum()), "joint", chosen)
 
 
 def _plan(situation: Situation, chosen: Mask, solver: str) -> Plan:
     """The solver's plan for those chosen, in whose N the absent count by what the fleet's gradient loses."""
-    problem = situation.problem(chosen)
     assert situation.known is not None
-    share = situation.known.shares(problem.weight, chosen)
-    off = situation.known.off(problem.weight, share)
+    weight = situation.problem(chosen).weight
+    share = situation.known.shares(weight, chosen)
+    chosen = share > 0  # whose update would not count need not train
+    problem = situation.problem(chosen, share)
+    off = situation.known.off(weight, share)
     if problem.rounds.penalty * off >= 1:
         raise InfeasibleError(problem.ids[int(np.argmin(chosen))], "nobody stands in for it")
-    problem = replace(problem, weight=share, rounds=problem.rounds.given(off))
-    return _planned(situation, problem, solver, chosen)
+    return _planned(situation, replace(problem, rounds=problem.rounds.given(off)), solver, chosen)
 
 
 def _planned(situation: Situation, problem: Problem, solver: str, chosen: Mask) -> Plan:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,17 @@ from airtune.pruning.path import Reduction
 from airtune.scenario import Scenario
 
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 Updates = Iterable[tuple[float, Reduction, Mapping[str, npt.NDArray[np.float32]]]]
+
+
+class Numbers(Protocol):
+    """The numbers of a round in which the clients of a mask (K,) take part: they share the downlink.
+
+    `weight` (K,) are those with which their updates are merged; by default each has its own.
+    """
+
+    def __call__(self, participates: Mask, weight: Floats | None = None) -> Problem: ...
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,7 @@ class Situation:
     """What a method sees of a round before it is played.
 
     Attributes:
-        problem: the round's numbers if the clients of a mask (K,) take part: they share the downlink.
+        problem: the round's numbers, by who takes part.
         allowed: (K,) False for those left out for good.
         number: of the round, from 1.
         seed: the run's.
@@ -35,7 +45,7 @@ class Situation:
         bandwidth: "optimal" for the shares that end the method's round soonest, instead of its own.
     """
 
-    problem: Callable[[Mask], Problem]
+    problem: Numbers
     allowed: Mask
     number: int = 1
     seed: int = 0
@@ -49,7 +59,11 @@ class Situation:
     def of(cls, problem: Problem, allowed: Mask | None = None, gap: float = 1e-6) -> "Situation":
         """A single round of given numbers, whoever takes part."""
         everybody = np.ones(len(problem.ids), dtype=bool)
-        return cls(lambda _: problem, everybody if allowed is None else allowed, gap=gap)
+
+        def numbers(participates: Mask, weight: Floats | None = None) -> Problem:
+            return problem if weight is None else replace(problem, weight=weight)
+
+        return cls(numbers, everybody if allowed is None else allowed, gap=gap)
 
 
 Rule = Callable[[Situation], Plan]

@@ -3,6 +3,8 @@
 The same for pruning rates that are given: `soonest`.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from airtune.planning.fleet import Array, Fleet
@@ -39,6 +41,7 @@ def soonest(problem: Problem, plan: Plan) -> Plan:
     bandwidth = np.zeros(len(present))
     bandwidth[present] = fleet.restore(shares)
     found = evaluate(problem, plan.method, plan.prune, bandwidth, present)
+    found = replace(found, weight=plan.weight, solve_s=plan.solve_s)
     # Shares that cannot be better may come out later by a rounding.
     return found if found.round_s < plan.round_s else plan
 

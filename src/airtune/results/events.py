@@ -237,10 +237,15 @@ def start_event(events: Sequence[Mapping[str, Any]]) -> StartEvent:
     raise InputError(EVENTS_FILE, "", words("no start event"), "the events of a run that has started")
 
 
-def waits_for_all(start: StartEvent) -> bool:
-    """Whether a round has everybody's update, as those have that `fedit_s` counts the seconds of."""
+def waits_for_all(start: StartEvent, rounds: Sequence[RoundEvent] = ()) -> bool:
+    """Whether a run's rounds have everybody's update, as those have that `fedit_s` counts the seconds of.
+
+    Args:
+        rounds: those played so far, in which clients may have failed.
+    """
     method = METHODS.get(start["method"])
-    return (method is None or method.buffer is None) and not start.get("faults", False)
+    meant = (method is None or method.buffer is None) and not start.get("faults", False)
+    return meant and not any(event.get("lost") for event in rounds)
 
 
 def round_events(events: Sequence[Mapping[str, Any]]) -> list[RoundEvent]:

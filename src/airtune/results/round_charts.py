@@ -21,7 +21,7 @@ def loss_chart(history: History) -> Chart:
     caption = "Simulated time is what the modelled devices and links would take."
     label = f"Line chart: test loss goes from {number(losses[0])} to {number(losses[-1])} in "
     label += f"{duration(clocks['Simulated time'][-1])}."
-    if waits_for_all(history.start):
+    if waits_for_all(history.start, history.rounds):
         equal = np.concatenate([[0.0], np.cumsum(history.per_round("fedit_s"))])
         clocks["Equal bandwidth, no pruning"] = equal
         caption += (

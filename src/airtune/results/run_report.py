@@ -49,7 +49,7 @@ def _summary(history: History) -> str:
     start, summary = history.start, history.summary
     state = "finished" if history.finished else "not finished"
     lost = summary.get("lost_updates", 0)
-    in_vain = f" Updates waited for in vain: {lost}." if lost else ""
+    in_vain = f" Updates that did not come: {lost}." if lost else ""
     shares = ", optimal bandwidth" if start.get("bandwidth") == "optimal" else ""
     return (
         f"<p>Method <b>{html.escape(start['method'])}</b>, "
@@ -65,7 +65,7 @@ def _key_figures(history: History) -> str:
     simulated, equal = summary["simulated_s"], summary["fedit_s"]
     ratio = f"{equal / simulated:.2f}×" if simulated > 0 else "–"
     remark = f"over equal bandwidth without pruning: {duration(equal)} for the same rounds"
-    speed_up = [("Speed-up", ratio, remark)] if waits_for_all(history.start) else []
+    speed_up = [("Speed-up", ratio, remark)] if waits_for_all(history.start, history.rounds) else []
     energy = amount(summary["energy_j"], "J") if "energy_j" in summary else "–"
     loss = f"{number(summary['loss_before'])} → {number(summary['loss_after'])}"
     figures = (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airtune.results.events import start_event, summarise, waits_for_all
+from airtune.results.events import round_events, start_event, summarise, waits_for_all
 from airtune.results.formats import amount, duration, number
 
 if TYPE_CHECKING:
@@ -28,15 +28,16 @@ def summary_table(events: Sequence[Mapping[str, Any]]) -> "Table":
     table.add_row("rounds", f"{summary['rounds']} of {max(start['rounds'], summary['rounds'])}")
     table.add_row("test loss", f"{number(summary['loss_before'])} → {number(summary['loss_after'])}")
     table.add_row("simulated time", duration(summary["simulated_s"]))
-    if waits_for_all(start):
+    comparable = waits_for_all(start, round_events(events))
+    if comparable:
         table.add_row("equal bandwidth, no pruning, same rounds", duration(summary["fedit_s"]))
-    if waits_for_all(start) and summary["simulated_s"] > 0:
+    if comparable and summary["simulated_s"] > 0:
         table.add_row("speed-up", f"{summary['fedit_s'] / summary['simulated_s']:.2f}×")
     table.add_row("bytes up", amount(summary["bytes_up"], "B"))
     table.add_row("bytes down", amount(summary["bytes_down"], "B"))
     table.add_row("training work", amount(summary["flops"], "FLOP"))
     if lost := summary.get("lost_updates", 0):
-        table.add_row("updates waited for in vain", str(lost))
+        table.add_row("updates that did not come", str(lost))
     if "energy_j" in summary:
         table.add_row("energy of computing and sending", amount(summary["energy_j"], "J"))
     table.add_row("elapsed time on this machine", duration(summary["elapsed_s"]))

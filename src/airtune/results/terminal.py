@@ -68,14 +68,15 @@ class RunProgress(Observer):
 
     def on_round(self, event: dict[str, Any]) -> None:
         """Prints the round's lines; clients that were left out count as done."""
-        equal = f"; equal bandwidth, nothing pruned: {event['fedit_s']:.1f} s" if self._waits_for_all else ""
+        equal = f"; equal bandwidth, nothing pruned: {event['fedit_s']:.1f} s"
+        equal = equal if self._waits_for_all and not event.get("lost") else ""
         self._say(
             f"round {event['round']}/{self._rounds}: test loss {event['loss']:.3f}, "
             f"simulated time {event['clock_s']:.1f} s (+{event['round_s']:.1f} s{equal})"
         )
         lost = [f"{one['id']} ({one.get('reason', one['why'])})" for one in event.get("lost", [])]
         if lost:
-            self._say(f"  waited in vain for {', '.join(lost)}")
+            self._say(f"  went on without {', '.join(lost)}")
         self._update(advance=self._clients - len(event["clients"]))
 
     def _say(self, line: str) -> None:
