@@ -209,18 +209,13 @@ def compare(
 
     Raises:
         ArgumentError (a ValueError): there is no such logger.
-        AirtuneError: arguments, scenario or folder are not usable, or no run has ended.
+        AirtuneError: arguments, scenario or folder are not usable, no run has ended, or all is written but a
+            run could not be logged.
     """
     from airtune.comparing.compare import play_comparison
     from airtune.comparison_file import RUNS, checked_settings
     from airtune.observer import CompareObserver
 
-    observer = observer or CompareObserver()
-    if log is not None:
-        from airtune.results.loggers import RunsLogger, check_logger
-
-        check_logger(log)
-        observer = RunsLogger(log, Path(directory) / RUNS, observer)
     fields = {
         "schema": "airtune-compare/1",
         "methods": list(methods),
@@ -230,14 +225,19 @@ def compare(
         "target_loss": target_loss,
         "budget": budget,
     }
-    return play_comparison(
-        scenario,
-        checked_settings(fields, "compare"),
-        Path(directory),
-        None if learnt is None else Path(learnt),
-        workers,
-        observer,
-    )
+    settings, told = checked_settings(fields, "compare"), observer or CompareObserver()
+    place, shared = Path(directory), None if learnt is None else Path(learnt)
+
+    def play(told: CompareObserver) -> "Comparison":
+        return play_comparison(scenario, settings, place, shared, workers, told)
+
+    if log is None:
+        return play(told)
+    from airtune.results.loggers import RunsLogger, check_logger
+
+    check_logger(log)
+    with RunsLogger(log, place / RUNS, told) as logger:
+        return play(logger)
 
 
 def sweep(

@@ -248,7 +248,7 @@ def sweep(
 ) -> None:
     """Clock a comparison again on other devices and links, and plan for them; nothing is trained."""
     from airtune import api
-    from airtune.results.terminal import SweepProgress, print_sweep
+    from airtune.sweeping.terminal import SweepProgress, print_sweep
 
     given = {
         "compute": compute,
@@ -256,7 +256,7 @@ def sweep(
         "heterogeneity": heterogeneity,
         "clients": clients,
     }
-    values = {axis: text.split(",") for axis, text in given.items() if text is not None}
+    values = {axis: _names(text) for axis, text in given.items() if text is not None}
     try:
         with SweepProgress() as progress:
             found = api.sweep(directory, **values, on_point=progress.on_point)

@@ -10,7 +10,9 @@ import pytest
 from airtune import AirtuneError, compare, load_scenario, run
 from airtune.errors import ArgumentError
 from airtune.observer import Observer
-from airtune.results.events import read_events, round_events, start_event
+from airtune.results.events import append_events, read_events, round_events, start_event
+from airtune.results.loggers import RunLogger
+from airtune.scenario_file import dump_scenario
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
 
@@ -44,6 +46,7 @@ def expected(folder: Path) -> dict[str, list[tuple[int, float, float]]]:
     found = {
         "test_loss": [(0, 0.0, start_event(events)["loss"])],
         "bytes/up": [],
+        "energy_j": [],
         "seconds/planned": [],
         f"prune/{first}": [],
         f"bandwidth_hz/{first}": [],
@@ -53,6 +56,7 @@ def expected(folder: Path) -> dict[str, list[tuple[int, float, float]]]:
         for name, value in (
             ("test_loss", event["loss"]),
             ("bytes/up", event["bytes_up"]),
+            ("energy_j", event["energy_j"]),
             ("seconds/planned", event["planned_s"]),
             (f"prune/{first}", client["prune"]),
             (f"bandwidth_hz/{first}", client["bandwidth_hz"]),
@@ -113,6 +117,17 @@ def test_every_run_of_a_comparison_is_logged(tiny, tmp_path):
     shutil.rmtree(logged / "tensorboard")
     compare(scenario, tmp_path / "out", ["fedit"], workers=1, log="tensorboard")  # it has ended before
     assert_in_tensorboard(logged)
+
+
+@needs("tensorboard")
+def test_lost_updates_are_counted_and_energy_is_absent_where_nobody_knows_it(tiny, faulty, tmp_path):
+    append_events(tmp_path / "events.jsonl", faulty)
+    (tmp_path / "scenario.yaml").write_text(dump_scenario(tiny))
+    with RunLogger("tensorboard", tmp_path):
+        pass
+    written = accumulated(tmp_path)
+    assert [point.value for point in written.Scalars("lost_updates")] == [0, 2, 0]
+    assert "energy_j" not in written.Tags()["scalars"]
 
 
 # -- MLflow -------------------------------------------------------------------------------------------
@@ -186,6 +201,34 @@ def test_a_store_that_does_not_answer_is_one_line(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://at-all")
     with pytest.raises(AirtuneError, match=r"^mlflow: [^\n]+$"):
         run(tiny.model_copy(update={"rounds": 1}), tmp_path / "run", log="mlflow")
+
+
+@needs("mlflow")
+def test_a_store_that_goes_away_does_not_hide_why_a_run_ended(client, tiny, tmp_path):
+    class Leaver(Observer):
+        """Takes the run's id away from under its log, and ends the run."""
+
+        def on_round(self, event):
+            if event["round"] == 2:
+                client.delete_run((tmp_path / "run" / "mlflow-run").read_text().strip())
+                raise StopError
+
+    with pytest.raises(StopError):
+        run(tiny, tmp_path / "run", observer=Leaver(), log="mlflow")
+
+
+@needs("mlflow")
+def test_a_comparison_that_cannot_be_logged_is_played_to_its_end(tiny, client, tmp_path, monkeypatch):
+    scenario, methods, out = tiny.model_copy(update={"rounds": 1}), ["fedit", "joint"], tmp_path / "out"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://at-all")
+    message = r"^mlflow: [^\n]+; not logged: \S+-depth-0, \S+-depth-0; to log them, compare again$"
+    with pytest.raises(AirtuneError, match=message):
+        compare(scenario, out, methods, workers=1, log="mlflow")
+    assert (out / "report.html").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
+    assert compare(scenario, out, methods, workers=1, log="mlflow").missing == ()
+    for method in methods:
+        assert_in_mlflow(client, out / "runs" / f"{method}-depth-0")
 
 
 # -- Which there are ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Runs in experiment trackers: what events.jsonl holds, copied to TensorBoard or MLflow as it is written.
+"""Runs in experiment trackers: numbers of events.jsonl, copied to TensorBoard or MLflow as they are written.
 
 A logger never sees more than the events: it is told that there are new ones, and copies the rounds that its
 log does not have yet. So a run that goes on, or has gone on without a logger for a while, ends with every
@@ -6,12 +6,12 @@ round in its log once.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from airtune.errors import ArgumentError
+from airtune.errors import AirtuneError, ArgumentError
 from airtune.observer import CompareObserver, Observer
 from airtune.plain_yaml import read_plain_yaml
 from airtune.results.events import (
@@ -105,17 +105,29 @@ class RunLogger(Observer, AbstractContextManager["RunLogger"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if (self._directory / EVENTS_FILE).exists() and (error is None or self._log is not None):
+        if error is None:
+            self._finish()
+        elif self._log is not None:
+            with suppress(Exception):  # what ended the run is what has to be told
+                self._finish()
+
+    def _finish(self) -> None:
+        if (self._directory / EVENTS_FILE).exists():
             finished = self.copy()
             assert self._log is not None
             self._log.close(finished)
 
 
-class RunsLogger(CompareObserver):
-    """Copies the runs of a comparison, each when it has ended, and tells `observer` what it is told."""
+class RunsLogger(CompareObserver, AbstractContextManager["RunsLogger"]):
+    """Copies the runs of a comparison, each when it has ended, and tells `observer` what it is told.
+
+    A run that cannot be copied stops no other. When this is left, it raises an AirtuneError that names them,
+    unless something else has gone wrong.
+    """
 
     def __init__(self, kind: str, runs: Path, observer: CompareObserver) -> None:
         self._kind, self._runs, self._observer = kind, runs, observer
+        self._failed: dict[str, AirtuneError | OSError] = {}
 
     def on_start(self, rounds: int) -> None:
         """Copies what has ended before."""
@@ -133,9 +145,21 @@ class RunsLogger(CompareObserver):
         if reason is None:
             self._copy(self._runs / job)
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._failed:
+            first = next(iter(self._failed.values()))
+            raise AirtuneError(
+                f"{first}; not logged: {', '.join(self._failed)}; to log them, compare again"
+            ) from first
+
     def _copy(self, run: Path) -> None:
-        with RunLogger(self._kind, run):
-            pass
+        try:
+            with RunLogger(self._kind, run):
+                pass
+        except (AirtuneError, OSError) as error:
+            self._failed[run.name] = error
 
 
 def scalars(event: RoundEvent) -> dict[str, float]:
@@ -150,7 +174,10 @@ def scalars(event: RoundEvent) -> dict[str, float]:
         "bytes/down": event["bytes_down"],
         "flops": event["flops"],
         "participants": len(event["clients"]),
+        "lost_updates": len(event.get("lost", [])),
     }
+    if "energy_j" in event:
+        found["energy_j"] = event["energy_j"]
     found |= {f"test_loss_of_group/{group}": loss for group, loss in event.get("group_loss", {}).items()}
     for client in event["clients"]:
         name = client["id"]

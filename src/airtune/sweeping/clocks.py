@@ -112,7 +112,9 @@ def kept_rounds(history: History, setting: Setting) -> list[RoundEvent]:
         takes_part = np.array([client in prune for client in ids])
         rates = np.array([prune.get(client, 0.0) for client in ids])
         problem = setting.situation(channels, unknown(setting.scenario), event["round"]).problem(takes_part)
-        problem = replace(problem, prune_min=rates, prune_max=rates)
+        # It has been learnt, so nobody asks what was lost by it, which would be told with unknown gradients.
+        rounds = replace(problem.rounds, penalty=0.0)
+        problem = replace(problem, prune_min=rates, prune_max=rates, rounds=rounds)
         bandwidth = np.zeros(len(ids))
         bandwidth[takes_part] = SOLVERS[solver](problem.restrict(takes_part)).bandwidth_hz
         found.append(_clocked(setting, channels, bandwidth, event))
