@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from airtune import AirtuneError, InputError, Plan, Scenario, run
 from airtune.federation.checkpoint import FILE, Checkpoint
 from airtune.federation.folder import RunFolder
-from airtune.federation.residual import CLIENTS, hand_over
+from airtune.federation.residual import CLIENT_FILES, hand_over
 from airtune.observer import Observer
 from airtune.results.events import read_events
 
@@ -202,10 +202,10 @@ def test_clients_may_go_on_in_processes_of_their_own_and_come_back(tiny, tmp_pat
     straight, folder = run(lossy, tmp_path / "straight"), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         run(lossy, folder, observer=Stop(1))
-    hand_over(Checkpoint.load(folder), folder / CLIENTS)
+    hand_over(Checkpoint.load(folder), folder / CLIENT_FILES)
     with pytest.raises(KeyboardInterrupt):
         run(lossy, folder, resume=True, observer=Stop(2))
-    assert {path.name for path in (folder / CLIENTS).iterdir()} == {"0", "1", "2", "3"}
+    assert {path.name for path in (folder / CLIENT_FILES).iterdir()} == {"0", "1", "2", "3"}
     run(lossy, folder, resume=True)
     assert (folder / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()
 

@@ -22,7 +22,7 @@ from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.folder import RunFolder
 from airtune.federation.keeper import ProcessPlan
 from airtune.federation.progress import ProgressReader
-from airtune.federation.residual import CLIENTS, hand_over
+from airtune.federation.residual import CLIENT_FILES, hand_over
 from airtune.federation.server_app import RunOptions
 from airtune.observer import Observer
 from airtune.scenario import Scenario
@@ -67,7 +67,7 @@ def run_on_flower(
         return
     before = Checkpoint.load(folder.directory)
     if before is not None:
-        hand_over(before, folder.directory / CLIENTS)
+        hand_over(before, folder.directory / CLIENT_FILES)
     # Its name is short: Ray puts sockets into it, and their names may have 107 bytes.
     home = Path(tempfile.mkdtemp(prefix="airtune-"))
     reader = ProgressReader(home / "progress.jsonl", observer)
@@ -120,7 +120,7 @@ def _write_app(folder: Path, scenario: str, directory: Path, options: RunOptions
         "resume": True,  # it has been prepared
         "budget": str(options.budget or ""),
         "progress": str(progress),
-        "state": str(directory / CLIENTS),
+        "state": str(directory / CLIENT_FILES),
     }
     # A JSON string is a TOML string, and numbers and truths are alike.
     values = "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in config.items())

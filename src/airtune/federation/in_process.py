@@ -7,7 +7,7 @@ from flwr.app.user_config import UserConfig
 
 from airtune.federation.client_app import app as client_app
 from airtune.federation.grid import RUN_ID, InProcessGrid
-from airtune.federation.residual import CLIENTS
+from airtune.federation.residual import CLIENT_FILES
 from airtune.federation.server_app import RunOptions, server_app
 from airtune.observer import Observer
 from airtune.scenario import Scenario
@@ -24,8 +24,8 @@ def run_in_process(
         InfeasibleError: a round allows no plan.
     """
     config: UserConfig = {"scenario": dump_scenario(scenario), "out": str(directory), "resume": resume}
-    if (directory / CLIENTS).exists():  # the run began with clients in processes of their own
-        config["state"] = str(directory / CLIENTS)
+    if (directory / CLIENT_FILES).exists():  # the run began with clients in processes of their own
+        config["state"] = str(directory / CLIENT_FILES)
     grid = InProcessGrid(client_app, len(scenario.members()), config)
     context = Context(RUN_ID, node_id=0, node_config={}, state=RecordDict(), run_config=config)
     server_app(observer, options)(grid, context)
