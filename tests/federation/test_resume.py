@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airtune import AirtuneError, InputError, Plan, Scenario, run
+from airtune.errors import ArgumentError
 from airtune.federation.checkpoint import FILE, Checkpoint
 from airtune.federation.folder import RunFolder
 from airtune.federation.residual import CLIENT_FILES, hand_over
@@ -208,6 +209,16 @@ def test_clients_may_go_on_in_processes_of_their_own_and_come_back(tiny, tmp_pat
     assert {path.name for path in (folder / CLIENT_FILES).iterdir()} == {"0", "1", "2", "3"}
     run(lossy, folder, resume=True)
     assert (folder / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()
+
+
+def test_clients_with_files_of_their_own_learn_nothing_from_other_runs(tiny, tmp_path):
+    lossy = Scenario.model_validate(tiny.model_dump() | {"payload": {"format": "int4", "keep": 0.3}})
+    with pytest.raises(KeyboardInterrupt):
+        run(lossy, tmp_path / "run", observer=Stop(1))
+    hand_over(Checkpoint.load(tmp_path / "run"), tmp_path / "run" / CLIENT_FILES)
+    with pytest.raises(ArgumentError, match=r"learnt: .*expected none for a run that began on an engine"):
+        run(lossy, tmp_path / "run", resume=True, learnt=tmp_path / "learnt")
+    assert not (tmp_path / "learnt").exists()
 
 
 def test_what_joint_online_has_learned_is_not_forgotten(tiny, tmp_path):
