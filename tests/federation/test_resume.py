@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -300,14 +301,28 @@ def test_a_place_that_cannot_be_a_folder_is_refused(tiny, tmp_path):
             run(tiny, place)
 
 
-def test_two_processes_cannot_run_in_one_folder(tiny, finished):
-    with (
-        RunFolder(finished).lock(),
-        pytest.raises(AirtuneError, match="another process is running here"),
-    ):
-        run(tiny, finished, resume=True)
-    with RunFolder(finished).lock():
-        pass  # free again
+@pytest.mark.parametrize("engine", ["in-process", "flower-deployment"])
+def test_two_processes_cannot_run_in_one_folder(engine, tiny, tmp_path):
+    """The second one leaves it as it is: one that has just begun, and one whose clients owe something."""
+    lossy = Scenario.model_validate(tiny.model_dump() | {"payload": {"format": "int4", "keep": 0.3}})
+    RunFolder(tmp_path / "begun").prepare(lossy, resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(lossy, tmp_path / "going on", observer=Stop(1))
+    for folder in (tmp_path / "begun", tmp_path / "going on"):
+        with RunFolder(folder).lock():
+            before = contents(folder)
+            with pytest.raises(AirtuneError, match="another process is running here"):
+                run(lossy, folder, resume=True, engine=engine)
+            assert contents(folder) == before
+        with RunFolder(folder).lock():
+            pass  # free again
+
+
+def test_an_engine_that_cannot_be_started_leaves_nothing_behind(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(AirtuneError, match=r"engine cannot be started: .*gone"):
+        run(tiny, tmp_path / "run", engine="flower-deployment")
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- Damage -------------------------------------------------------------------------------------------

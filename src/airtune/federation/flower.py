@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,29 +63,40 @@ def run_on_flower(
         raise AirtuneError("Flower's simulation engine needs Ray: pip install 'airtune[simulation]'")
     folder = RunFolder(directory.absolute())
     folder.prepare(scenario, resume)
-    if folder.finished():
-        return
-    before = Checkpoint.load(folder.directory)
-    if before is not None:
-        hand_over(before, folder.directory / CLIENT_FILES)
-    # Its name is short: Ray puts sockets into it, and their names may have 107 bytes.
-    home = Path(tempfile.mkdtemp(prefix="airtune-"))
-    reader = ProgressReader(home / "progress.jsonl", observer)
+    try:
+        _play(scenario, folder, observer, options, simulation)
+    except BaseException:
+        # Our server has ended: if the folder is locked, another process runs there.
+        with suppress(AirtuneError), folder.lock():
+            folder.forget()
+        raise
+
+
+def _play(
+    scenario: Scenario, folder: RunFolder, observer: Observer, options: RunOptions, simulation: bool
+) -> None:
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, home, ignore_errors=True)
-        _write_app(home / "app", dump_scenario(scenario), folder.directory, options, home / "progress.jsonl")
-        plan = _process_plan(home, len(scenario.members()), simulation)
         try:
-            _follow(plan, home, reader)
-        except BaseException:
-            folder.forget()
-            raise
+            with folder.lock():  # the server takes it itself later
+                if folder.finished():
+                    return
+                before = Checkpoint.load(folder.directory)
+                if before is not None:
+                    hand_over(before, folder.directory / CLIENT_FILES)
+            # Its name is short: Ray puts sockets into it, and their names may have 107 bytes.
+            home = Path(tempfile.mkdtemp(prefix="airtune-"))
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
+            progress = home / "progress.jsonl"
+            _write_app(home / "app", dump_scenario(scenario), folder.directory, options, progress)
+            plan = _process_plan(home, len(scenario.members()), simulation)
+        except OSError as error:
+            raise AirtuneError(f"Flower's engine cannot be started: {error}") from error
+        reader = ProgressReader(progress, observer)
+        _follow(plan, home, reader)
         if not reader.over:
-            folder.forget()
             stack.pop_all()  # the log stays
             raise AirtuneError(f"Flower's engine stopped before the run's end; see {home / 'flower.log'}")
     if reader.failure is not None:
-        folder.forget()
         raise AirtuneError(reader.failure)
 
 
