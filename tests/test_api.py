@@ -127,6 +127,13 @@ def test_arguments_that_do_not_fit_are_named(argument, found, arguments):
     assert (error.value.argument, error.value.found) == (argument, found)
 
 
+def test_an_engine_that_there_is_not_is_named(tmp_path):
+    expected = "engine: found 'flower', expected in-process, flower-simulation or flower-deployment"
+    with pytest.raises(ArgumentError, match=expected):
+        airtune.run(airtune.load_scenario(TINY), tmp_path / "run", engine="flower")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_planning_numbers_loads_no_heavy_library():
     code = (
         "import sys, airtune;"

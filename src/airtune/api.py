@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from airtune import planning
 from airtune.budget import Budget
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from airtune.observer import CompareObserver
     from airtune.results.comparison import Comparison
     from airtune.sweeping.sweep import Sweep
+
+Engine = Literal["in-process", "flower-simulation", "flower-deployment"]
 
 
 def plan(
@@ -121,7 +123,7 @@ def run(
     observer: Observer | None = None,
     learnt: str | Path | None = None,
     budget: Budget | str | float | None = None,
-    engine: Literal["in-process", "flower-simulation", "flower-deployment"] = "in-process",
+    engine: Engine = "in-process",
     log: str | None = None,
 ) -> Path:
     """Fine-tune: rounds of planning, local training and merging, with all results in `directory`.
@@ -141,18 +143,21 @@ def run(
         The folder.
 
     Raises:
-        ArgumentError (a ValueError): there is no such logger.
+        ArgumentError (a ValueError): there is no such engine or logger, the budget is none, or `learnt` is
+            given for a run on an engine of Flower's, or one that began there.
         AirtuneError: scenario, data, model or folder is not usable.
         InfeasibleError: a round allows no plan; on Flower's engines as an AirtuneError.
     """
     from airtune.federation.server_app import RunOptions
 
+    if engine not in get_args(Engine):
+        raise ArgumentError("engine", engine, "in-process, flower-simulation or flower-deployment")
     try:
         limit = None if budget is None else Budget.read(budget)
     except ValueError as error:
         raise ArgumentError("budget", budget, str(error)) from error
     if limit is not None:
-        limit.check(scenario)
+        limit.check(scenario)  # before an engine or a logger is started
     options = RunOptions(None if learnt is None else Path(learnt), limit)
     place, told = Path(directory), observer or Observer()
 

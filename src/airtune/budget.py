@@ -6,6 +6,7 @@ from typing import Any
 
 from airtune.errors import InputError, words
 from airtune.quantities import read_amount
+from airtune.results.events import EVENTS_FILE
 from airtune.scenario import Scenario
 
 SPENT = {"s": ("round_s",), "B": ("bytes_up", "bytes_down"), "J": ("energy_j",)}  # fields of round events
@@ -33,7 +34,12 @@ class Budget:
         return f"{self.amount!r} {self.unit}"
 
     def part(self, event: Mapping[str, Any]) -> float:
-        """What a round, as its event tells, takes of it."""
+        """What a round, as its event tells, takes of it. Raises InputError where the event does not tell."""
+        for field in SPENT[self.unit]:
+            if field not in event:
+                place = f"round {event['round']}, {field}"
+                expected = f"a number, for a budget in {self.unit}"
+                raise InputError(EVENTS_FILE, place, words("nothing"), expected)
         return float(sum(event[field] for field in SPENT[self.unit]))
 
     def check(self, scenario: Scenario) -> None:

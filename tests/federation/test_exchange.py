@@ -358,6 +358,11 @@ def test_a_client_that_comes_back_has_a_new_node():
     assert nodes_now(grid, {0: 1, 1: 2, 2: 3}) == {1: 2, 2: 3}
 
 
+def test_no_newcomer_takes_the_place_of_a_node_that_is_there():
+    grid = querying(lambda client: {"partition-id": client % 3})  # node 4 says that it is client 0
+    assert nodes_now(grid, {0: 1, 1: 2, 2: 3}) == {0: 1, 1: 2, 2: 3}
+
+
 def test_a_client_gets_its_sub_model_s_adapter_and_no_more(setting, adapter):
     seen = {}
 

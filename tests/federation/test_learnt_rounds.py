@@ -7,13 +7,18 @@ import time
 from pathlib import Path
 
 import pytest
+from flwr.app import Context, RecordDict
 
 from airtune import InputError, Scenario, run
 from airtune.federation.checkpoint import Checkpoint
+from airtune.federation.client_app import app as client_app
+from airtune.federation.flower_app import app as flower_app
+from airtune.federation.grid import InProcessGrid
 from airtune.federation.learnt_rounds import FACTS, STATE, LearntRounds, first_key
 from airtune.learning.models import load_base
 from airtune.observer import Observer
 from airtune.results.events import read_events
+from airtune.scenario_file import dump_scenario
 
 ADAPTER = "adapter/adapter_model.safetensors"
 
@@ -238,3 +243,23 @@ def test_a_budget_ends_after_the_round_that_spends_it(tiny, finished, tmp_path):
     assert [event["event"] for event in read_events(tmp_path / "run" / "events.jsonl")][-1] == "end"
     run(tiny, tmp_path / "whole", budget="1e9 s")
     same_end(tmp_path / "whole", finished)
+
+
+def test_energy_is_no_budget_of_a_flower_run_where_nobody_knows_it(tiny, tmp_path):
+    groups = [group.model_dump() for group in tiny.clients]
+    groups[1]["device"]["power"] = None
+    config = {"scenario": dump_scenario(changed(tiny, clients=groups)), "out": str(tmp_path / "run")}
+    config |= {"resume": False, "budget": "20 J", "progress": str(tmp_path / "progress")}
+    context = Context(1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
+    with pytest.raises(InputError, match=r"clients\.1\.power: found nothing"):
+        flower_app(InProcessGrid(client_app, 4, {}), context)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_round_on_file_that_does_not_tell_what_it_took_is_named(tiny, finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / "summary.json").unlink()
+    events = folder / "events.jsonl"
+    events.write_text(events.read_text().replace('"energy_j"', '"energy"'))
+    with pytest.raises(InputError, match=r"events\.jsonl: round 1, energy_j: found nothing"):
+        run(tiny, folder, resume=True, budget="20 J")

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airtune import AirtuneError, InputError, Plan, Scenario, run
+from airtune.errors import ArgumentError
 from airtune.federation.checkpoint import FILE, Checkpoint
 from airtune.federation.folder import RunFolder
-from airtune.federation.residual import CLIENTS, hand_over
+from airtune.federation.residual import CLIENT_FILES, hand_over
 from airtune.observer import Observer
 from airtune.results.events import read_events
 
@@ -202,12 +204,22 @@ def test_clients_may_go_on_in_processes_of_their_own_and_come_back(tiny, tmp_pat
     straight, folder = run(lossy, tmp_path / "straight"), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         run(lossy, folder, observer=Stop(1))
-    hand_over(Checkpoint.load(folder), folder / CLIENTS)
+    hand_over(Checkpoint.load(folder), folder / CLIENT_FILES)
     with pytest.raises(KeyboardInterrupt):
         run(lossy, folder, resume=True, observer=Stop(2))
-    assert {path.name for path in (folder / CLIENTS).iterdir()} == {"0", "1", "2", "3"}
+    assert {path.name for path in (folder / CLIENT_FILES).iterdir()} == {"0", "1", "2", "3"}
     run(lossy, folder, resume=True)
     assert (folder / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()
+
+
+def test_clients_with_files_of_their_own_learn_nothing_from_other_runs(tiny, tmp_path):
+    lossy = Scenario.model_validate(tiny.model_dump() | {"payload": {"format": "int4", "keep": 0.3}})
+    with pytest.raises(KeyboardInterrupt):
+        run(lossy, tmp_path / "run", observer=Stop(1))
+    hand_over(Checkpoint.load(tmp_path / "run"), tmp_path / "run" / CLIENT_FILES)
+    with pytest.raises(ArgumentError, match=r"learnt: .*expected none for a run that began on an engine"):
+        run(lossy, tmp_path / "run", resume=True, learnt=tmp_path / "learnt")
+    assert not (tmp_path / "learnt").exists()
 
 
 def test_what_joint_online_has_learned_is_not_forgotten(tiny, tmp_path):
@@ -289,14 +301,28 @@ def test_a_place_that_cannot_be_a_folder_is_refused(tiny, tmp_path):
             run(tiny, place)
 
 
-def test_two_processes_cannot_run_in_one_folder(tiny, finished):
-    with (
-        RunFolder(finished).lock(),
-        pytest.raises(AirtuneError, match="another process is running here"),
-    ):
-        run(tiny, finished, resume=True)
-    with RunFolder(finished).lock():
-        pass  # free again
+@pytest.mark.parametrize("engine", ["in-process", "flower-deployment"])
+def test_two_processes_cannot_run_in_one_folder(engine, tiny, tmp_path):
+    """The second one leaves it as it is: one that has just begun, and one whose clients owe something."""
+    lossy = Scenario.model_validate(tiny.model_dump() | {"payload": {"format": "int4", "keep": 0.3}})
+    RunFolder(tmp_path / "begun").prepare(lossy, resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(lossy, tmp_path / "going on", observer=Stop(1))
+    for folder in (tmp_path / "begun", tmp_path / "going on"):
+        with RunFolder(folder).lock():
+            before = contents(folder)
+            with pytest.raises(AirtuneError, match="another process is running here"):
+                run(lossy, folder, resume=True, engine=engine)
+            assert contents(folder) == before
+        with RunFolder(folder).lock():
+            pass  # free again
+
+
+def test_an_engine_that_cannot_be_started_leaves_nothing_behind(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(AirtuneError, match=r"engine cannot be started: .*gone"):
+        run(tiny, tmp_path / "run", engine="flower-deployment")
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- Damage -------------------------------------------------------------------------------------------

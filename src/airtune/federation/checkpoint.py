@@ -15,7 +15,7 @@ from airtune.files import put_in_place
 from airtune.pruning.adapters import Adapter
 
 FILE = "checkpoint.safetensors"
-CLIENTS = "clients/"  # begins the names of the arrays that clients keep
+CLIENT_ARRAYS = "clients/"  # begins the names of the arrays that clients keep
 FLIGHTS = "flights/"  # and of changes on their way
 
 
@@ -43,7 +43,7 @@ class Checkpoint:
         """Replace the directory's checkpoint; killed at any moment, the old one or the new one is there."""
         state = {"round": self.round_number, "clock_s": self.clock_s, "key": self.key, "event": self.event}
         temporary = directory / f"{FILE}.new"
-        arrays = self.adapter | {CLIENTS + name: array for name, array in self.clients.items()}
+        arrays = self.adapter | {CLIENT_ARRAYS + name: array for name, array in self.clients.items()}
         arrays |= {FLIGHTS + name: array for name, array in self.flights.items()}
         save_file(arrays, temporary, metadata={"airtune": json.dumps(state)})
         put_in_place(temporary, directory / FILE)
@@ -66,7 +66,7 @@ class Checkpoint:
 
 def parted(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[Adapter, dict[str, npt.NDArray[Any]]]:
     """The adapter and what clients keep, out of the arrays of one file."""
-    return _taken(arrays, CLIENTS)
+    return _taken(arrays, CLIENT_ARRAYS)
 
 
 def _taken(

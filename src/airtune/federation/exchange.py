@@ -44,12 +44,13 @@ def nodes_by_client(grid: Grid, ids: Sequence[str]) -> dict[int, int]:
 def nodes_now(grid: Grid, nodes: Mapping[int, int]) -> dict[int, int]:
     """The nodes that are there now: those gone are left out, and newcomers are asked which client they are.
 
-    A client whose process was started again has a new node. A newcomer that gives no answer is nobody.
+    A client whose process was started again has a new node, which takes the place of the old one once that is
+    gone: no newcomer takes the place of a node that is there. One that gives no answer is nobody.
     """
     there = set(grid.get_node_ids())
     stay = {client: node for client, node in nodes.items() if node in there}
     new = _answers(grid, there - set(nodes.values()))
-    return stay | {client: node for node, client in new if isinstance(client, int)}
+    return {client: node for node, client in new if isinstance(client, int)} | stay
 
 
 def exchange(

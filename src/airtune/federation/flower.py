@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.folder import RunFolder
 from airtune.federation.keeper import ProcessPlan
 from airtune.federation.progress import ProgressReader
-from airtune.federation.residual import CLIENTS, hand_over
+from airtune.federation.residual import CLIENT_FILES, hand_over
 from airtune.federation.server_app import RunOptions
 from airtune.observer import Observer
 from airtune.scenario import Scenario
@@ -63,29 +63,40 @@ def run_on_flower(
         raise AirtuneError("Flower's simulation engine needs Ray: pip install 'airtune[simulation]'")
     folder = RunFolder(directory.absolute())
     folder.prepare(scenario, resume)
-    if folder.finished():
-        return
-    before = Checkpoint.load(folder.directory)
-    if before is not None:
-        hand_over(before, folder.directory / CLIENTS)
-    # Its name is short: Ray puts sockets into it, and their names may have 107 bytes.
-    home = Path(tempfile.mkdtemp(prefix="airtune-"))
-    reader = ProgressReader(home / "progress.jsonl", observer)
+    try:
+        _play(scenario, folder, observer, options, simulation)
+    except BaseException:
+        # Our server has ended: if the folder is locked, another process runs there.
+        with suppress(AirtuneError), folder.lock():
+            folder.forget()
+        raise
+
+
+def _play(
+    scenario: Scenario, folder: RunFolder, observer: Observer, options: RunOptions, simulation: bool
+) -> None:
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, home, ignore_errors=True)
-        _write_app(home / "app", dump_scenario(scenario), folder.directory, options, home / "progress.jsonl")
-        plan = _process_plan(home, len(scenario.members()), simulation)
         try:
-            _follow(plan, home, reader)
-        except BaseException:
-            folder.forget()
-            raise
+            with folder.lock():  # the server takes it itself later
+                if folder.finished():
+                    return
+                before = Checkpoint.load(folder.directory)
+                if before is not None:
+                    hand_over(before, folder.directory / CLIENT_FILES)
+            # Its name is short: Ray puts sockets into it, and their names may have 107 bytes.
+            home = Path(tempfile.mkdtemp(prefix="airtune-"))
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
+            progress = home / "progress.jsonl"
+            _write_app(home / "app", dump_scenario(scenario), folder.directory, options, progress)
+            plan = _process_plan(home, len(scenario.members()), simulation)
+        except OSError as error:
+            raise AirtuneError(f"Flower's engine cannot be started: {error}") from error
+        reader = ProgressReader(progress, observer)
+        _follow(plan, home, reader)
         if not reader.over:
-            folder.forget()
             stack.pop_all()  # the log stays
             raise AirtuneError(f"Flower's engine stopped before the run's end; see {home / 'flower.log'}")
     if reader.failure is not None:
-        folder.forget()
         raise AirtuneError(reader.failure)
 
 
@@ -120,7 +131,7 @@ def _write_app(folder: Path, scenario: str, directory: Path, options: RunOptions
         "resume": True,  # it has been prepared
         "budget": str(options.budget or ""),
         "progress": str(progress),
-        "state": str(directory / CLIENTS),
+        "state": str(directory / CLIENT_FILES),
     }
     # A JSON string is a TOML string, and numbers and truths are alike.
     values = "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in config.items())

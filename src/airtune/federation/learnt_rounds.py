@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from airtune.costs.count import Workload
 from airtune.errors import InputError, words
-from airtune.federation.checkpoint import CLIENTS, parted
+from airtune.federation.checkpoint import CLIENT_ARRAYS, parted
 from airtune.federation.messages import Assignment
 from airtune.files import put_in_place, write_whole
 from airtune.methods import Method
@@ -161,7 +161,7 @@ class LearntRounds:
                 for client, done in sorted(learnt.training.items())
             },
         }
-        state = learnt.adapter | {CLIENTS + name: array for name, array in learnt.clients.items()}
+        state = learnt.adapter | {CLIENT_ARRAYS + name: array for name, array in learnt.clients.items()}
         self._write(f"{learnt.key}{STATE}", state, {})
         self._write(f"{learnt.key}{FACTS}", {PRODUCTS: learnt.products}, {"airtune": json.dumps(facts)})
 

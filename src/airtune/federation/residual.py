@@ -17,7 +17,7 @@ from airtune.files import put_in_place
 from airtune.pruning.adapters import Adapter
 
 RECORD = "residual"
-CLIENTS = "clients"  # folder of such files in the folder of a run
+CLIENT_FILES = "clients"  # folder of such files in the folder of a run
 
 
 def residual_before(context: Context, round_number: int) -> Adapter | None:

@@ -66,6 +66,8 @@ def run_in_folder(
         AirtuneError: the folder, the scenario, its data or its model is not usable.
         InfeasibleError: a round allows no plan.
     """
+    if options.budget is not None:
+        options.budget.check(scenario)
     folder = RunFolder(directory)
     folder.prepare(scenario, resume)
     with folder.lock():
