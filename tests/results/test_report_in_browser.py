@@ -17,6 +17,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 
+FEDIT, JOINT = ("fedit", "examples", "own"), ("joint", "examples", "own")
 NAME = """({tagName, id, href, dataset, textContent}) =>
   [tagName, id || dataset.line || href?.split('#')[1] || textContent.trim().slice(0, 40)].join(' ')"""
 FOCUSED = f"() => ({NAME})(document.activeElement)"
@@ -57,11 +58,9 @@ def _sweep(comparison: Comparison) -> Sweep:
     """Two methods along three axes; the schedule of one of them is kept at every value."""
 
     def times(value: float) -> Times:
-        return Times(
-            {("fedit", "examples"): {0: value, 1: value + 1}, ("joint", "examples"): {0: 1.0, 1: 2.0}}
-        )
+        return Times({FEDIT: {0: value, 1: value + 1}, JOINT: {0: 1.0, 1: 2.0}})
 
-    kept = frozenset({("joint", "examples", 0)})
+    kept = frozenset({(*JOINT, 0)})
     axes = ("compute", "bandwidth", "heterogeneity")
     points = [Point(axis, value, times(value), kept, times(value)) for axis in axes for value in (1.0, 2.0)]
     return Sweep(comparison, tuple(points), ("fedbuff",))
