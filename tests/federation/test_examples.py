@@ -14,6 +14,8 @@ from airtune.federation.server_app import server_app
 from airtune.observer import Observer
 from airtune.results.events import read_events
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 

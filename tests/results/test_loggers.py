@@ -14,6 +14,8 @@ from airtune.results.events import append_events, read_events, round_events, sta
 from airtune.results.loggers import RunLogger
 from airtune.scenario_file import dump_scenario
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
 
 

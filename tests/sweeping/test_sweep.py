@@ -14,6 +14,8 @@ from airtune.results.history import History
 from airtune.sweeping.axes import scenario_at
 from airtune.sweeping.clocks import kept_rounds
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = {"reduction": "examples"}
 
 

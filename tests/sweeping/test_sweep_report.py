@@ -9,6 +9,8 @@ from rich.console import Console
 from airtune import sweep
 from airtune.sweeping.table import sweep_lines, sweep_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def swept(compared):
