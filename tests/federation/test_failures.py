@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import Array, ConfigRecord, Context, Error, Message, RecordDict
+from stopping import Stop
 
 from airtune import AirtuneError, Scenario, run
 from airtune.errors import ArgumentError
 from airtune.federation import flower, in_process
 from airtune.federation.client_app import app as client_app
-from airtune.observer import Observer
 from airtune.results.events import read_events
 
 ADAPTER = "adapter/adapter_model.safetensors"
@@ -97,14 +97,8 @@ def test_a_round_without_any_update_ends_the_run_which_can_go_on(tiny, finished,
 def test_a_run_with_a_failure_resumes_to_what_it_would_have_been(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(in_process, "client_app", Saboteur(dies))
     straight = run(tiny, tmp_path / "straight")
-
-    class Stop(Observer):
-        def on_round(self, event) -> None:
-            if event["round"] == 2:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(tiny, tmp_path / "run", observer=Stop())
+        run(tiny, tmp_path / "run", observer=Stop(2))
     run(tiny, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / ADAPTER).read_bytes() == (straight / ADAPTER).read_bytes()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from flwr.app import Context, RecordDict
+from stopping import Stop
 
 from airtune import InputError, Scenario, run
 from airtune.federation.checkpoint import Checkpoint
@@ -48,17 +49,6 @@ def same_end(folder: Path, other: Path) -> None:
     for arrays, wanted in ((found.adapter, expected.adapter), (found.clients, expected.clients)):
         assert arrays.keys() == wanted.keys()
         assert all(arrays[name].tobytes() == wanted[name].tobytes() for name in wanted)
-
-
-class Stop(Observer):
-    """Stops the run as Ctrl-C does, after a round."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def on_round(self, event) -> None:
-        if event["round"] == self.after:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")

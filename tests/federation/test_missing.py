@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from stopping import Stop
 
 from airtune import AirtuneError, InputError, Scenario, run
 from airtune.federation.checkpoint import Checkpoint
@@ -14,7 +15,6 @@ from airtune.federation.grid import InProcessGrid
 from airtune.federation.learn import Learner
 from airtune.federation.round import plan_round, play_round
 from airtune.federation.setting import Setting, make_setting
-from airtune.observer import Observer
 from airtune.planning import Pace
 from airtune.pruning.measured import measured_path
 from airtune.results.events import read_events
@@ -145,17 +145,6 @@ def test_where_nobody_is_left_the_run_ends_with_an_error(tiny, tmp_path):
     gone = [{"client": group.id, "first": 1} for group in tiny.clients]
     with pytest.raises(AirtuneError, match="round 2: nobody is left, all who may take part are out"):
         run(faulty(tiny, "fedit", 2, outages=gone), tmp_path / "run")
-
-
-class Stop(Observer):
-    """Interrupts a run after a round."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def on_round(self, event) -> None:
-        if event["round"] == self.after:
-            raise KeyboardInterrupt
 
 
 def test_an_interrupted_run_goes_on_with_the_same_faults(tiny, tmp_path):

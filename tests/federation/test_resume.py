@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stopping import Stop
 
 from airtune import AirtuneError, InputError, Plan, Scenario, run
 from airtune.errors import ArgumentError
@@ -158,17 +159,6 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(moment, few, tiny, fini
 @pytest.mark.parametrize("moment", MORE_MOMENTS)
 def test_whatever_the_moment(moment, more, tiny, finished):
     goes_on(more[moment], MORE_MOMENTS[moment], tiny, finished)
-
-
-class Stop(Observer):
-    """Stops the run as Ctrl-C does, after a round."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def on_round(self, event) -> None:
-        if event["round"] == self.after:
-            raise KeyboardInterrupt
 
 
 def test_a_run_may_be_interrupted_again_and_again(tiny, finished, tmp_path):
