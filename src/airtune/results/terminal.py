@@ -83,22 +83,26 @@ class RunProgress(Observer):
             self._progress.update(self._task, **changes)
 
 
+def counted(unit: str) -> Progress:
+    """A line that counts long pieces of work of this name, with the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(highlight=False),
+        transient=True,
+        speed_estimate_period=2 * 3600,  # they may be minutes apart
+    )
+
+
 class CompareProgress(CompareObserver):
     """A line that moves: rounds, running jobs and time left; and a line for every job that ends."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} rounds"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            speed_estimate_period=2 * 3600,  # rounds may be minutes apart
-        )
+        self._progress = counted("rounds")
         self._task: TaskID | None = None
 
     def __enter__(self) -> "CompareProgress":

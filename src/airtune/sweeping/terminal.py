@@ -4,9 +4,9 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
-from airtune.results.terminal import WIDEST
+from airtune.results.terminal import WIDEST, counted
 from airtune.sweeping.report import CSV, PAGE
 from airtune.sweeping.sweep import Sweep
 from airtune.sweeping.table import sweep_lines, sweep_tables
@@ -16,17 +16,7 @@ class SweepProgress:
     """A line that moves: values done, and time left."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} values"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(highlight=False),
-            transient=True,
-            speed_estimate_period=2 * 3600,
-        )
+        self._progress = counted("values")
         self._task: TaskID | None = None
 
     def __enter__(self) -> "SweepProgress":
@@ -35,8 +25,7 @@ class SweepProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._progress.stop()
+        self._progress.live.stop()  # as in RunProgress
 
     def on_point(self, done: int, of: int) -> None:
         """Moves the line on."""
