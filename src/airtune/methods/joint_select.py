@@ -20,7 +20,7 @@ import numpy as np
 
 from airtune import planning
 from airtune.errors import InfeasibleError
-from airtune.methods.method import Mask, Method, Situation, planned_by
+from airtune.methods.method import Floats, Mask, Method, Situation, planned_by
 from airtune.planning import Plan, Problem
 from airtune.planning.stragglers import full_round_s
 
@@ -37,15 +37,16 @@ def rule(situation: Situation) -> Plan:
         unknown = _never_compared(situation)
         if unknown.any():
             return _compare(situation, unknown)
+    weight = situation.problem(situation.allowed).weight
     chosen = best = situation.allowed
-    least = _total(situation, chosen)
+    least = _total(situation, weight, chosen)
     while chosen.sum() > (FEWEST if situation.number > 1 else 1):
         smaller = [_without(chosen, k) for k in _by_time(situation, chosen)[:TRIED]]
-        totals = [_total(situation, some) for some in smaller]
+        totals = [_total(situation, weight, some) for some in smaller]
         chosen = smaller[int(np.argmin(totals))]
         if min(totals) < least:
             best, least = chosen, min(totals)
-    return _plan(situation, best, "joint")
+    return _plan(situation, weight, best, "joint")
 
 
 def _never_compared(situation: Situation) -> Mask:
@@ -62,14 +63,17 @@ def _compare(situation: Situation, unknown: Mask) -> Plan:
     some += [k for k in order if not unknown[k]][:1]
     some += [k for k in order if k not in some][: max(0, 3 - len(some))]
     chosen = np.isin(np.arange(len(unknown)), some)
-    weight = np.where(chosen, situation.problem(chosen).weight, 0.0)
+    weight = np.where(chosen, situation.problem(situation.allowed).weight, 0.0)
     return _planned(situation, situation.problem(chosen, weight / weight.sum()), "joint", chosen)
 
 
-def _plan(situation: Situation, chosen: Mask, solver: str) -> Plan:
-    """The solver's plan for those chosen, in whose N the absent count by what the fleet's gradient loses."""
+def _plan(situation: Situation, weight: Floats, chosen: Mask, solver: str) -> Plan:
+    """The solver's plan for those chosen, in whose N the absent count by what the fleet's gradient loses.
+
+    Args:
+        weight: (K,) the fleet's.
+    """
     assert situation.known is not None
-    weight = situation.problem(chosen).weight
     share = situation.known.shares(weight, chosen)
     chosen = share > 0  # whose update would not count need not train
     problem = situation.problem(chosen, share)
@@ -84,10 +88,10 @@ def _planned(situation: Situation, problem: Problem, solver: str, chosen: Mask) 
     return replace(planning.plan(problem, solver, situation.gap, chosen), weight=problem.weight)
 
 
-def _total(situation: Situation, chosen: Mask) -> float:
+def _total(situation: Situation, weight: Floats, chosen: Mask) -> float:
     """N·T of block coordinate descent, which is fast and good enough to compare subsets."""
     try:
-        return _plan(situation, chosen, "jcpba").total_s
+        return _plan(situation, weight, chosen, "jcpba").total_s
     except InfeasibleError:
         return np.inf
 
