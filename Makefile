@@ -9,7 +9,7 @@ run: setup
 	$(BIN)/airtune run examples/quickstart.yaml
 
 test: setup
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadfile
 
 slow: setup
 	$(BIN)/pytest -m slow

@@ -226,12 +226,18 @@ def test_other_clients_and_other_data_have_other_keys(tiny, tmp_path):
 # -- Budget -------------------------------------------------------------------------------------------
 
 
-def test_a_budget_ends_after_the_round_that_spends_it(tiny, finished, tmp_path):
-    clocks = [event["clock_s"] for event in rounds_of(finished)[1:]]
-    run(tiny, tmp_path / "run", budget=(clocks[0] + clocks[1]) / 2)
+@pytest.mark.parametrize(
+    ("unit", "fields"), [("s", ["round_s"]), ("B", ["bytes_up", "bytes_down"]), ("J", ["energy_j"])]
+)
+def test_a_budget_ends_after_the_round_that_spends_it(unit, fields, tiny, finished, tmp_path):
+    first, second = [sum(event[field] for field in fields) for event in rounds_of(finished)[1:3]]
+    run(tiny, tmp_path / "run", budget=f"{first + second / 2!r} {unit}")
     assert rounds_of(tmp_path / "run") == rounds_of(finished)[:3]
     assert [event["event"] for event in read_events(tmp_path / "run" / "events.jsonl")][-1] == "end"
-    run(tiny, tmp_path / "whole", budget="1e9 s")
+
+
+def test_a_budget_that_nobody_spends_changes_nothing(tiny, finished, tmp_path):
+    run(tiny, tmp_path / "whole", budget=1e9)
     same_end(tmp_path / "whole", finished)
 
 
