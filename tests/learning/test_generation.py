@@ -56,7 +56,8 @@ def topics(tmp_path) -> Scenario:
             "lora": {"rank": 16},
             "task": {"name": "yahoo_answers", "data": str(tmp_path), "calibration_examples": 4},
             "training": {"steps": 200, "learning_rate": 1e-2},
-            "clients": [{"id": "one", "device": device, "distance": 50}],
+            "partition": {"kind": "labels"},
+            "clients": [{"id": "one", "device": device, "distance": 50, "labels": ["6"]}],
         }
     )
 
@@ -66,7 +67,7 @@ def test_a_model_that_has_learnt_the_answer(rank, topics, tmp_path):
     scenario = Scenario.model_validate(topics.model_dump() | {"lora": {"rank": rank}})
     folder = run(scenario, tmp_path / "run")
     learnt: Path = folder / ("model" if rank == "full" else "adapter")
-    assert measure_metric(scenario, learnt) == Metric("accuracy", 0.75, 4)
+    assert measure_metric(scenario, learnt) == Metric("accuracy", 0.75, 4, {"one": 1.0})
 
 
 def test_free_text_has_no_metric(topics, tmp_path):

@@ -8,8 +8,12 @@ from airtune.comparing.folder import CompareFolder
 from airtune.comparison_file import METRIC, checked_settings
 
 DEVICE = {"name": "sensor", "throughput": 2e8, "memory": 64e6}
+ONE = {"id": "one", "device": DEVICE, "distance": 100, "labels": ["a"]}
 SCENARIO = Scenario.model_validate(
-    {"model": {"name": "tiny"}, "rounds": 3, "clients": [{"id": "one", "device": DEVICE, "distance": 100}]}
+    {
+        **{"model": {"name": "tiny"}, "rounds": 3, "partition": {"kind": "labels"}},
+        "clients": [ONE, ONE | {"id": "alike"}],
+    }
 )
 
 
@@ -51,7 +55,9 @@ def write_run(
     (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     (folder / "summary.json").write_text("{}")
     if metric is not None:
-        (folder / METRIC).write_text(json.dumps({"name": "accuracy", "value": metric, "examples": 8}))
+        measured = {"name": "accuracy", "value": metric, "examples": 8}
+        by_group = {"by_group": {"one": metric / 2}} if groups else {}
+        (folder / METRIC).write_text(json.dumps(measured | by_group))
 
 
 def begin(directory: Path, methods: list[str], seeds: int = 1, **changes: object) -> Path:

@@ -5,6 +5,7 @@ import pytest
 from compared import begin, write_run
 
 from airtune import AirtuneError, InputError
+from airtune.learning.tasks.answers import Metric
 from airtune.results.comparison import Comparison
 
 FALLING = [4.0, 3.0, 2.0, 1.0]
@@ -106,15 +107,26 @@ def test_what_has_not_ended_is_missing(tmp_path):
     comparison = Comparison.load(tmp_path)
     assert comparison.missing == ("fedit-examples-0",)
     (run,) = comparison.runs
-    assert (run.metric.name, run.metric.value, run.metric.examples) == ("accuracy", 0.25, 8)
+    assert run.metric == Metric("accuracy", 0.25, 8, {"one": 0.125})
     assert run.group_loss == {"one": 0.5}
 
 
-def test_damaged_folders_are_named(tmp_path):
+BAD_GROUPS = '{"name": "accuracy", "value": 0.5, "examples": 8, "by_group": {"one": "many"}}'
+
+
+@pytest.mark.parametrize(
+    ("damaged", "expected"),
+    [
+        ("{", r"metric\.json: found JSONDecodeError"),
+        ("[]", r"metric\.json: found an empty list"),
+        (BAD_GROUPS, r"metric\.json: by_group\.one: found 'many'"),
+    ],
+)
+def test_damaged_folders_are_named(damaged, expected, tmp_path):
     with pytest.raises(InputError, match=r"compare\.json: found No such file"):
         Comparison.load(tmp_path)
     runs = begin(tmp_path, ["joint"])
     write_run(runs / "joint-examples-0", FALLING, 10.0, metric=0.25)
-    (runs / "joint-examples-0" / "metric.json").write_text("{")
-    with pytest.raises(InputError, match=r"metric\.json: found JSONDecodeError"):
+    (runs / "joint-examples-0" / "metric.json").write_text(damaged)
+    with pytest.raises(InputError, match=expected):
         Comparison.load(tmp_path)

@@ -95,23 +95,34 @@ def test_the_table_shows_every_method(tmp_path):
     ]
 
 
+def test_what_is_reached_on_the_text_of_groups_stands_by_itself_once_for_those_with_the_same(tmp_path):
+    comparison = compared(tmp_path / "new", {"joint": 5.0, "fedit": 10.0})
+    _, own, _ = columns(comparison)
+    assert [(column.name, column.text(comparison.entries[0])) for column in own] == [
+        ("loss on one/alike", "0.500"),
+        ("accuracy on one/alike", "0.250"),
+    ]
+    write_run(begin(tmp_path / "old", ["joint"]) / "joint-examples-0", FALLING, 1.0, metric=0.5)
+    assert len(columns(Comparison.load(tmp_path / "old"))) == 2  # by versions that did not count it
+
+
 def test_energy_that_is_not_known_is_a_dash_and_no_number(tmp_path):
     write_run(begin(tmp_path, ["joint"], target_loss=1.0) / "joint-examples-0", FALLING, 1.0)
     comparison = Comparison.load(tmp_path)
-    (energy,) = [column for column in columns(comparison)[1] if column.name == "energy"]
+    (energy,) = [column for column in columns(comparison)[-1] if column.name == "energy"]
     assert (energy.value(comparison.entries[0]), energy.text(comparison.entries[0])) == (None, "–")
     (row,) = csv.DictReader(io.StringIO(csv_text(comparison)))
     assert row["energy_j"] == row["energy_to_target_j"] == ""
 
 
 def test_lost_updates_have_a_column_where_there_are_any(tmp_path):
-    names = [column.name for column in columns(compared(tmp_path / "none", {"joint": 5.0}))[1]]
+    names = [column.name for column in columns(compared(tmp_path / "none", {"joint": 5.0}))[-1]]
     assert "updates lost" not in names
     runs = begin(tmp_path / "some", ["joint"])
     lost = [{"id": "one", "why": "upload", "bytes_up": 1, "bytes_down": 1, "flops": 1.0}]
     write_run(runs / "joint-examples-0", FALLING, 5.0, lost=lost)
     comparison = Comparison.load(tmp_path / "some")
-    assert columns(comparison)[1][-1].text(comparison.entries[0]) == "3"
+    assert columns(comparison)[-1][-1].text(comparison.entries[0]) == "3"
     (row,) = csv.DictReader(io.StringIO(csv_text(comparison)))
     assert row["lost_updates"] == "3"
 
@@ -133,7 +144,8 @@ def test_the_csv_has_a_row_a_run(tmp_path):
         **{"reduction": "examples", "baseline": "0", "target_loss": "1.0", "time_to_target_s": "15.0"},
         **{"ratio_to_best_baseline": "0.5", "rounds_to_target": "3.0", "bytes_up_to_target": "30.0"},
         **{"rounds": "3", "simulated_s": "15.0", "final_loss": "1.0", "final_loss_one": "0.5"},
-        **{"metric": "accuracy", "metric_value": "0.5", "bytes_up": "30", "bytes_down": "60"},
+        **{"metric": "accuracy", "metric_value": "0.5", "metric_value_one": "0.25"},
+        **{"bytes_up": "30", "bytes_down": "60"},
         **{"energy_j": "21.0", "energy_to_target_j": "21.0"},
     }
     assert {field: rows[0][field] for field in expected} == expected
@@ -149,7 +161,9 @@ def test_the_latex_is_a_booktabs_table(tmp_path):
     text = tex_text(compared(tmp_path, {"joint": 5.0, "fedit": 10.0}))
     lines = text.splitlines()
     assert lines[0].startswith("% joint (examples) reaches")
-    columns = re.search(r"begin{tabular}{(lr*)}", text)[1]
-    body = [line for line in lines if line.endswith(r" \\")]
-    assert len(body) == 3
-    assert all(line.count(" & ") == len(columns) - 1 for line in body)
+    tables = re.findall(r"begin{tabular}{(lr*)}(.*?)\\end{tabular}", text, re.DOTALL)
+    assert len(tables) == 3
+    for given, table in tables:
+        body = [line for line in table.splitlines() if line.endswith(r" \\")]
+        assert len(body) == 3
+        assert all(line.count(" & ") == len(given) - 1 for line in body)

@@ -3,8 +3,9 @@
 import numpy as np
 
 from airtune.learning.evaluation import evaluate
-from airtune.learning.local_data import held_labels, test_set
+from airtune.learning.local_data import test_set
 from airtune.learning.models import load_base
+from airtune.learning.partition import held_labels
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import Reduction
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape

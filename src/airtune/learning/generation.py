@@ -14,6 +14,7 @@ from torch import nn
 from airtune.learning.huggingface import quiet
 from airtune.learning.local_data import test_set
 from airtune.learning.models import load_base
+from airtune.learning.partition import held_labels
 from airtune.learning.tasks import load_task
 from airtune.learning.tasks.answers import Metric, is_right, metric_name
 from airtune.scenario import Scenario
@@ -34,7 +35,7 @@ def measure_metric(scenario: Scenario, learnt: Path) -> Metric | None:
     if name is None:
         return None
     base = load_base(scenario.model.name, scenario.model.dtype)
-    examples, _ = test_set(scenario)
+    examples, labels = test_set(scenario)
     prompts = [example.input_ids[: example.prompt_length] for example in examples]
     most = max(len(example.input_ids) - example.prompt_length for example in examples)
     model = _with_learnt(scenario, learnt)
@@ -43,8 +44,10 @@ def measure_metric(scenario: Scenario, learnt: Path) -> Metric | None:
         for tokens in greedy_answers(model, prompts, most, base.tokenizer.pad_token_id)
     ]
     true = [example.response for example in load_task(scenario.task, scenario.seed).test]
-    right = [is_right(scenario.task)(*pair) for pair in zip(answers, true, strict=True)]
-    return Metric(name, float(np.mean(right)), len(right))
+    right = np.array([is_right(scenario.task)(*pair) for pair in zip(answers, true, strict=True)])
+    chosen = {group: np.isin(labels, list(held)) for group, held in held_labels(scenario).items()}
+    by_group = {group: float(right[own].mean()) for group, own in chosen.items() if own.any()}
+    return Metric(name, float(right.mean()), len(right), by_group)
 
 
 def greedy_answers(

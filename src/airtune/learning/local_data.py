@@ -38,15 +38,6 @@ def client_examples(scenario: Scenario) -> list[list[Encoded]]:
     return [[encoded[index] for index in indices] for indices in held]
 
 
-def held_labels(scenario: Scenario) -> dict[str, frozenset[str]]:
-    """The labels each client group holds, for scenarios that give groups labels of their own."""
-    return {
-        group.id: frozenset(map(str, group.labels))
-        for group in scenario.clients
-        if group.labels is not None and scenario.partition.kind == "labels"
-    }
-
-
 def test_set(scenario: Scenario) -> tuple[list[Encoded], list[str]]:
     """The tokenised test examples and their labels."""
     tokenizer = load_base(scenario.model.name, scenario.model.dtype).tokenizer

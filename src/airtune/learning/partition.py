@@ -8,7 +8,7 @@ import numpy.typing as npt
 from airtune.errors import InputError, words
 from airtune.learning.tasks.example import Example
 from airtune.randomness import generator
-from airtune.scenario import Client
+from airtune.scenario import Client, Scenario
 
 
 def partition(
@@ -36,6 +36,15 @@ def partition(
             found = words(f"none of the {len(examples)} training examples for {member.id}")
             raise InputError("scenario", field, found, "at least one for every client")
     return [sorted(indices) for indices in held]
+
+
+def held_labels(scenario: Scenario) -> dict[str, frozenset[str]]:
+    """The labels each client group holds, for scenarios that give groups labels of their own."""
+    return {
+        group.id: frozenset(map(str, group.labels))
+        for group in scenario.clients
+        if group.labels is not None and scenario.partition.kind == "labels"
+    }
 
 
 def _sizes(total: int, weights: Sequence[float]) -> npt.NDArray[np.int64]:

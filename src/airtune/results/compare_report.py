@@ -9,7 +9,8 @@ from airtune.planning import Plan
 from airtune.results import comparison_charts, comparison_client_charts
 from airtune.results.charts import Chart, Table
 from airtune.results.comparison import ComparedRun, Comparison, Entry, mean
-from airtune.results.comparison_table import LABEL, NONE, columns, comparison_lines, verdict
+from airtune.results.comparison_columns import LABEL, NONE, columns
+from airtune.results.comparison_table import comparison_lines, verdict
 from airtune.results.contender import Contender
 from airtune.results.formats import duration, number
 from airtune.results.page import Section, origin, page, scenario_section, table

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
 from airtune.comparison_file import METRIC, Job, Settings, jobs_of
 from airtune.errors import AirtuneError, InputError, words
+from airtune.learning.partition import held_labels
 from airtune.learning.tasks.answers import Metric
 from airtune.methods import METHODS
+from airtune.misfits import first_error
 from airtune.randomness import generator
 from airtune.results.events import EVENTS_FILE, read_events
 from airtune.results.history import History
@@ -22,6 +25,7 @@ from airtune.scenario_file import SCENARIO, load_scenario
 Array = npt.NDArray[np.float64]
 
 RESAMPLES, LEVEL = 10_000, 0.95
+_METRIC = TypeAdapter(Metric)
 REFERENCE = "fedit"  # its final loss is the target, unless one is given
 
 
@@ -154,6 +158,17 @@ class Comparison:
             found.setdefault((run.job.method, run.job.reduction, run.job.bandwidth), []).append(run)
         return tuple(Entry(*key, tuple(runs)) for key, runs in found.items())
 
+    @cached_property
+    def own_texts(self) -> dict[str, str]:
+        """The first of the client groups that hold the same labels, by all their names, `tx2/orin/laptop`.
+
+        The test text with these labels is their own; the group stands for all in what was measured on it.
+        """
+        sharing: dict[frozenset[str], list[str]] = {}
+        for group, labels in held_labels(self.scenario).items():
+            sharing.setdefault(labels, []).append(group)
+        return {"/".join(groups): groups[0] for groups in sharing.values()}
+
     def times(self, entry: Entry) -> dict[int, float | None]:
         """Simulated seconds to the target loss, by seed; None where it is not reached."""
         return {run.job.seed: run.to_loss(self.target_loss, "round_s") for run in entry.runs}
@@ -232,10 +247,12 @@ def _place(settings: Settings, job: Job) -> tuple[int, int, bool, int]:
 
 def _metric(file: Path) -> Metric | None:
     try:
-        return Metric(**json.loads(file.read_text(encoding="utf-8")))
+        return _METRIC.validate_python(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except ValidationError as error:
+        raise first_error(file, error) from error
+    except (OSError, ValueError) as error:
         raise InputError(file, "", words(type(error).__name__), "a metric of airtune") from error
 
 

@@ -2,34 +2,18 @@
 
 import csv
 import io
-import itertools
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from airtune.files import write_whole
-from airtune.results.comparison import ComparedRun, Comparison, Entry, Ratio, mean
+from airtune.results.comparison import Comparison, Entry, mean
+from airtune.results.comparison_columns import LABEL, NONE, Column, columns, lost, ratio_text, seconds_text
 from airtune.results.formats import amount, duration, number
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 CSV, TEX = "table.csv", "table.tex"
-NONE = "–"
-
-Value = Callable[[ComparedRun], float | None]
-Shown = Callable[[float], str]
-
-
-class Column(NamedTuple):
-    """What it is called, an entry's value, by which tables are sorted, and that value as text."""
-
-    name: str
-    value: Callable[[Entry], float | str | None]
-    text: Callable[[Entry], str]
-
-
-LABEL = Column("method", lambda entry: entry.label, lambda entry: entry.label)
 
 
 def verdict(comparison: Comparison) -> str:
@@ -41,13 +25,19 @@ def verdict(comparison: Comparison) -> str:
     baseline = comparison.best_baseline
     if not rivals:
         seconds = mean(comparison.times(winner).values())
-        return f"{winner.label} reaches a test loss of {target} in {_seconds(seconds)}."
+        return f"{winner.label} reaches a test loss of {target} in {seconds_text(seconds)}."
     if baseline is None:
         return f"{winner.label} reaches a test loss of {target} first; no baseline reaches it."
     if winner is not baseline:
         ratio = comparison.ratio(winner, baseline)
         more = _reached(comparison, winner) > _reached(comparison, baseline)
-        how = f"in {_ratio(ratio)} of the time of" if ratio else "with more seeds than" if more else "before"
+        how = (
+            f"in {ratio_text(ratio)} of the time of"
+            if ratio
+            else "with more seeds than"
+            if more
+            else "before"
+        )
         begin = f"{winner.label} reaches a test loss of {target} {how} {baseline.label}"
         return f"{begin}, the best baseline{_seeds(comparison)}."
     begin = f"{baseline.label}, a baseline, reaches a test loss of {target} first{_seeds(comparison)}"
@@ -56,7 +46,7 @@ def verdict(comparison: Comparison) -> str:
     if not found:
         return f"{begin}."
     _, ratio, entry = min(found, key=lambda item: item[0])
-    return f"{begin}; {entry.label} takes {_ratio(ratio)} of its time."
+    return f"{begin}; {entry.label} takes {ratio_text(ratio)} of its time."
 
 
 def _reached(comparison: Comparison, entry: Entry) -> int:
@@ -115,7 +105,8 @@ def csv_text(comparison: Comparison) -> str:
             *("ratio_to_best_baseline", "rounds_to_target", "bytes_up_to_target", "bytes_down_to_target"),
             *("flops_to_target", "energy_to_target_j", "rounds", "simulated_s", "final_loss"),
             *(f"final_loss_{group}" for group in groups),
-            *("metric", "metric_value", "bytes_up", "bytes_down", "flops", "energy_j", "lost_updates"),
+            *("metric", "metric_value", *(f"metric_value_{group}" for group in groups)),
+            *("bytes_up", "bytes_down", "flops", "energy_j", "lost_updates"),
         ]
     )
     target, baseline = comparison.target_loss, comparison.best_baseline
@@ -134,18 +125,22 @@ def csv_text(comparison: Comparison) -> str:
                     *(summary["rounds"], summary["simulated_s"], run.final_loss),
                     *(run.group_loss.get(group) for group in groups),
                     *((metric.name, metric.value) if metric else (None, None)),
-                    *(summary["bytes_up"], summary["bytes_down"], summary["flops"], run.energy_j, _lost(run)),
+                    *(metric.by_group.get(group) if metric else None for group in groups),
+                    *(summary["bytes_up"], summary["bytes_down"], summary["flops"], run.energy_j, lost(run)),
                 ]
             )
     return written.getvalue()
 
 
 def tex_text(comparison: Comparison) -> str:
-    """The table for a paper; needs the package booktabs."""
-    shown = [LABEL, *itertools.chain(*columns(comparison))]
+    """The tables for a paper, one for each group of `columns`; they need the package booktabs."""
+    tables = [_tabular(comparison, [LABEL, *group]) for group in columns(comparison)]
+    return "\n".join([f"% {verdict(comparison)}", *tables])
+
+
+def _tabular(comparison: Comparison, shown: list[Column]) -> str:
     rows = [[_tex(column.text(entry)) for column in shown] for entry in comparison.entries]
     lines = [
-        f"% {verdict(comparison)}",
         rf"\begin{{tabular}}{{l{'r' * (len(shown) - 1)}}}",
         r"\toprule",
         " & ".join(_tex(column.name) for column in shown) + r" \\",
@@ -155,79 +150,6 @@ def tex_text(comparison: Comparison) -> str:
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def columns(comparison: Comparison) -> tuple[list[Column], list[Column]]:
-    """Every column that people read beside the method: what is reached, and what it takes."""
-    target, baseline = comparison.target_loss, comparison.best_baseline
-    groups = sorted({group for run in comparison.runs for group in run.group_loss})
-    metrics = {run.metric.name for run in comparison.runs if run.metric}
-
-    def over_seeds(name: str, value: Value, shown: Shown) -> Column:
-        def of(entry: Entry) -> float | None:
-            return mean(value(run) for run in entry.runs)
-
-        def text(entry: Entry) -> str:
-            found = of(entry)
-            return NONE if found is None else shown(found)
-
-        return Column(name, of, text)
-
-    def total(name: str, field: str, unit: str) -> Column:
-        return over_seeds(
-            name, lambda run: float(run.history.per_round(field).sum()), lambda value: amount(value, unit)
-        )
-
-    def time(entry: Entry) -> str:
-        found = list(comparison.times(entry).values())
-        reached = sum(seconds is not None for seconds in found)
-        return f"{reached} of {len(found)} seeds" if 0 < reached < len(found) else _seconds(mean(found))
-
-    def ratio(entry: Entry) -> float | None:
-        found = comparison.ratio(entry, baseline)
-        return found.mean if found else None
-
-    def of_group(group: str) -> Value:
-        return lambda run: run.group_loss.get(group)
-
-    def metric(run: ComparedRun) -> float | None:
-        return run.metric.value if run.metric else None
-
-    reached = [
-        Column("time to target", lambda entry: mean(comparison.times(entry).values()), time),
-        Column("ratio to baseline", ratio, lambda entry: _ratio(comparison.ratio(entry, baseline))),
-        over_seeds("rounds to target", lambda run: run.to_loss(target, None), lambda value: f"{value:.1f}"),
-        over_seeds("final loss", lambda run: run.final_loss, number),
-        *(over_seeds(f"loss on {group}", of_group(group), number) for group in groups),
-        *(over_seeds(name.replace("_", " "), metric, number) for name in sorted(metrics)),
-    ]
-    taken = [
-        over_seeds("rounds", lambda run: run.history.summary["rounds"], lambda value: f"{value:.3g}"),
-        over_seeds("simulated time", lambda run: run.history.summary["simulated_s"], duration),
-        total("bytes up", "bytes_up", "B"),
-        total("bytes down", "bytes_down", "B"),
-        total("training work", "flops", "FLOP"),
-        over_seeds("energy", lambda run: run.energy_j, lambda value: amount(value, "J")),
-    ]
-    if any(map(_lost, comparison.runs)):
-        taken.append(over_seeds("updates lost", _lost, lambda value: f"{value:.3g}"))
-    return reached, taken
-
-
-def _lost(run: ComparedRun) -> int:
-    return run.history.summary.get("lost_updates", 0)
-
-
-def _ratio(found: Ratio | None) -> str:
-    if found is None:
-        return NONE
-    if found.low is None or found.high is None:
-        return f"{found.mean:.2f}"
-    return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-
-def _seconds(seconds: float | None) -> str:
-    return NONE if seconds is None else duration(seconds)
 
 
 def _seeds(comparison: Comparison) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 from airtune.scenario import Task
@@ -12,11 +12,15 @@ MARK = "####"  # before the final number of a worked answer
 
 @dataclass(frozen=True)
 class Metric:
-    """The share `value` of `examples` test questions answered rightly; `name` is that of `metric_name`."""
+    """The share `value` of `examples` test questions answered rightly; `name` is that of `metric_name`.
+
+    `by_group` is the share of those with the labels that a client group holds, where groups have their own.
+    """
 
     name: str
     value: float
     examples: int
+    by_group: dict[str, float] = field(default_factory=dict)
 
 
 def metric_name(task: Task) -> str | None:
