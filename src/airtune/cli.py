@@ -288,7 +288,7 @@ def report(
     directory: ResultsFolder,
     pdf: Annotated[bool, typer.Option("--pdf", help="Also its charts, as figures/*.pdf for papers.")] = False,
 ) -> None:
-    """Write report.html anew, of a run or comparison that has ended or is still going on."""
+    """Write report.html anew, and a comparison's tables, also of what is still going on."""
     from airtune.results.report import write_report
 
     print(write_report(directory, pdf))

@@ -43,6 +43,11 @@ def page(folder) -> Page:
     return Page(write_report(folder).read_text(encoding="utf-8"))
 
 
+def test_the_tables_are_written_anew_with_the_report(page, folder):
+    assert (folder / "table.csv").read_text().count("\n") == 1 + 6
+    assert (folder / "table.tex").read_text().startswith(f"% {verdict(Comparison.load(folder))}")
+
+
 def test_first_who_won_by_how_much_then_the_table_then_the_charts(page, folder):
     sentence = verdict(Comparison.load(folder))
     assert sentence.startswith("joint (examples) reaches a test loss of 2.000 in 0.50 [0.50, 0.50]")

@@ -10,7 +10,6 @@ from airtune.federation.learnt_rounds import LearntRounds
 from airtune.methods import METHODS
 from airtune.observer import CompareObserver
 from airtune.results.comparison import Comparison
-from airtune.results.comparison_table import write_tables
 from airtune.results.report import write_report
 from airtune.scenario import Scenario
 
@@ -59,6 +58,5 @@ def play_comparison(
                 rounds.forget_states()
             (directory / LOGS).rmdir()
         comparison = Comparison.load(directory)
-        write_tables(comparison, directory)
         write_report(directory)
     return comparison

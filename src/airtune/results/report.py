@@ -7,6 +7,7 @@ from airtune.errors import InputError, words
 from airtune.files import write_whole
 from airtune.results.compare_report import comparison_charts_of, comparison_page
 from airtune.results.comparison import Comparison
+from airtune.results.comparison_table import write_tables
 from airtune.results.history import History
 from airtune.results.pdf import FIGURES, write_figures
 from airtune.results.run_report import run_charts, run_page
@@ -18,8 +19,8 @@ REPORT_FILE = "report.html"
 def write_report(directory: str | Path, pdf: bool = False) -> Path:
     """Write `directory`/report.html of the run or comparison that lies there, and return the path.
 
-    It may still go on. The same input gives the same bytes. With `pdf` its charts are written too, as
-    `directory`/figures/*.pdf.
+    It may still go on. The same input gives the same bytes. Of a comparison table.csv and table.tex are
+    written too; with `pdf` so are the charts, as `directory`/figures/*.pdf.
 
     Raises:
         InputError: the folder, its events or its scenario are missing or wrong, or it cannot be written.
@@ -30,6 +31,7 @@ def write_report(directory: str | Path, pdf: bool = False) -> Path:
         comparison = Comparison.load(directory)
         charts = comparison_charts_of(comparison)
         page = comparison_page(comparison, _scenario(directory / SCENARIO), charts)
+        write_tables(comparison, directory)
     else:
         history = History.read(directory)
         charts = run_charts(history)
