@@ -5,7 +5,8 @@ training runs; the others are data-sheet peaks times the utilisation that the me
 reached (`UTILISATION`), so the figures are comparable with one another but no promise for a device.
 
 `power_w` is what the board (of a phone: the processor) draws at full load, by the power mode or power profile
-that its maker publishes: a ceiling for training, which keeps no device fully busy.
+that its maker publishes: a ceiling for training, which keeps no device fully busy. Only the TX2's is that of
+a slower mode than its speed, as NVIDIA gives no budget for the fastest.
 """
 
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ CATALOGUE: dict[str, Device] = {
             "derived",
             "NVIDIA data sheet: 256 Pascal cores at 1.30 GHz, 665 GFLOP/s fp32, times UTILISATION",
             15.0,
-            "NVIDIA Jetson Linux: Max-P, 15 W; Max-N, which alone clocks the GPU at 1.30 GHz, has no budget",
+            "NVIDIA, power profiles of the same chip in the DRIVE 5.0 guide: MaxP, 15 W, GPU at 1.12 "
+            "GHz; the default with 1.30 GHz (Max-N of Jetson) has no budget, so this is rather too little",
         ),
         Device(
             "jetson-orin-nano",
@@ -75,16 +77,19 @@ CATALOGUE: dict[str, Device] = {
             "derived",
             "NVIDIA data sheet: 1024 Ampere cores at 625 MHz, 1.28 TFLOP/s fp32, times UTILISATION",
             15.0,
-            "NVIDIA Jetson Linux: the 15 W mode, which clocks the GPU at 625 MHz",
+            "NVIDIA data sheet and nvpmodel: 15 W, the largest mode of the module as it was sold with 625 "
+            "MHz (the later Super modes: 25 W and more at up to 1.02 GHz)",
         ),
         Device(
             "jetson-agx-orin",
             UTILISATION * 5325e9,
             32 * GIB,
             "derived",
-            "NVIDIA data sheet: 2048 Ampere cores at 1.3 GHz, 5.33 TFLOP/s fp32, times UTILISATION",
+            "NVIDIA data sheet: 2048 Ampere cores at 1.3 GHz, 5.33 TFLOP/s fp32, times UTILISATION; the "
+            "first developer kit, with 32 GB",
             60.0,
-            "NVIDIA data sheet: 15 to 60 W; the most, as the GPU runs at its full clock",
+            "NVIDIA module data sheet: up to 60 W with these 2048 cores (the module that is sold with 32 GB "
+            "has 1792 at 930 MHz and draws up to 40 W)",
         ),
         Device(
             "laptop-2-core",
@@ -93,7 +98,8 @@ CATALOGUE: dict[str, Device] = {
             "measured",
             "SmolLM2-135M, LoRA in bf16, 4 x 256 tokens in 2.9 s on 2 AVX-512 cores, with PEFT's layers",
             28.0,
-            "Intel Core i3-1115G4, a laptop's 2 AVX-512 cores: 28 W at the base clock of 3.0 GHz",
+            "a stand-in: Intel Core i3-1115G4, a laptop's 2 AVX-512 cores (without bf16 instructions, which "
+            "the measured speed used): configurable TDP up to 28 W, at a base clock of 3.0 GHz",
         ),
     )
 }
