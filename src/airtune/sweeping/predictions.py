@@ -66,8 +66,9 @@ def for_fleet(known: Gradients, before: Sequence[str], now: Sequence[str]) -> Gr
 
 def _rounds(situation: Situation, plan: Plan, known: Gradients) -> float:
     """N of a plan, by what it prunes and whom it leaves out."""
-    problem = situation.problem(plan.participates)
-    share = np.where(plan.participates, problem.weight, 0.0) if plan.weight is None else plan.weight
+    weight = situation.problem(plan.participates).weight
+    share = np.where(plan.participates, weight, 0.0) if plan.weight is None else plan.weight
     share = share / share.sum()
+    problem = situation.problem(plan.participates, share)  # errors go by the weights of merging
     own = np.where(plan.participates, problem.error_at(plan.prune), 0.0)
-    return float(problem.rounds.count(share @ own + known.off(problem.weight, share)))
+    return float(problem.rounds.count(share @ own + known.off(weight, share)))
