@@ -71,7 +71,7 @@ def test_flops_are_those_torch_counts(kind: str, reduction: Reduction, lora: Lor
 @pytest.mark.parametrize("lora", [LORA, FROZEN_A])
 @pytest.mark.parametrize(
     "payload",
-    [Payload(), Payload(format="bfloat16"), Payload(format="int8"), Payload(format="int4", keep=0.1)],
+    [Payload(format="float32"), Payload(format="bfloat16"), Payload(), Payload(format="int4", keep=0.1)],
 )
 @pytest.mark.parametrize(("kind", "reduction"), cases())
 def test_bytes_are_those_flower_sends(kind: str, reduction: Reduction, payload: Payload, lora: Lora) -> None:

@@ -26,6 +26,7 @@ from airtune.planning import Pace, Plan
 from airtune.pruning.adapters import Adapter, initial_adapter, slice_adapter
 from airtune.pruning.measured import measured_path
 from airtune.randomness import generator
+from airtune.scenario import Payload
 
 IDS = ["slow-0", "slow-1", "fast-0", "fast-1"]
 Reply = Callable[[int, RecordDict], RecordDict]
@@ -33,7 +34,9 @@ Reply = Callable[[int, RecordDict], RecordDict]
 
 @pytest.fixture(scope="module")
 def setting(tiny) -> Setting:
-    return make_setting(tiny, measured_path(tiny))
+    """The clients here send what they like as it is."""
+    exact = tiny.model_copy(update={"payload": Payload(format="float32")})
+    return make_setting(exact, measured_path(exact))
 
 
 @pytest.fixture(scope="module")

@@ -201,7 +201,7 @@ def test_what_shapes_the_clock_alone_is_not_in_the_key(changes, tiny):
     [
         {"seed": 2},
         {"lora": {"rank": 2}},
-        {"payload": {"format": "int8"}},
+        {"payload": {"format": "int4"}},
         {"partition": {"kind": "dirichlet"}},
         {"training": {"steps": 2, "batch_size": 2}},
     ],

@@ -38,20 +38,26 @@ def summary(folder: Path) -> dict:
     return json.loads((folder / "summary.json").read_text())
 
 
+@pytest.fixture(scope="module")
+def exact(tiny, tmp_path_factory) -> Path:
+    """A run whose uploads lose nothing."""
+    return run(changed(tiny, payload={"format": "float32"}), tmp_path_factory.mktemp("exact") / "run")
+
+
 @pytest.mark.parametrize(
     ("payload", "behind"),  # how much of the loss that float32 takes away may be missing
     [
         ({"format": "bfloat16"}, 0.01),
-        ({"format": "int8"}, 0.01),
+        ({}, 0.01),
         ({"format": "int4"}, 0.03),
-        ({"keep": 0.5}, 0.1),
+        ({"format": "float32", "keep": 0.5}, 0.1),
         ({"format": "int4", "keep": 0.25}, 0.2),
     ],
 )
-def test_every_payload_learns_and_is_counted(payload, behind, tiny, finished, tmp_path):
+def test_every_payload_learns_and_is_counted(payload, behind, tiny, exact, finished, tmp_path):
     scenario = changed(tiny, payload=payload)
-    folder = run(scenario, tmp_path / "run")
-    full, lossy = summary(finished), summary(folder)
+    folder = run(scenario, tmp_path / "run") if payload else finished
+    full, lossy = summary(exact), summary(folder)
     assert lossy["bytes_down"] == full["bytes_down"]
     assert lossy["simulated_s"] < full["simulated_s"]
     learnt = full["loss_before"] - full["loss_after"]
@@ -61,7 +67,7 @@ def test_every_payload_learns_and_is_counted(payload, behind, tiny, finished, tm
         for row in event["clients"] if event["event"] == "round" else ():
             shape = path.reduction(row["prune"]).shape(path.full)
             assert row["bytes_up"] == upload_bytes(shape, scenario.payload)
-            assert row["bytes_up"] < 0.6 * upload_bytes(shape, Payload())
+            assert row["bytes_up"] < 0.6 * upload_bytes(shape, Payload(format="float32"))
             assert row["bytes_down"] == download_bytes(shape)
 
 

@@ -54,7 +54,7 @@ def test_who_merges_a_and_b_needs_both(name, tiny):
 
 def test_flexlora_refuses_lossy_uploads(tiny):
     fields = tiny.model_dump() | {"method": "flexlora", "payload": {"keep": 0.5}}
-    with pytest.raises(InputError, match="scenario: payload: found uploads that lose something"):
+    with pytest.raises(InputError, match=r"scenario: payload\.keep: found 0\.5, expected 1"):
         METHODS["flexlora"].check(Scenario.model_validate(fields))
 
 

@@ -61,13 +61,13 @@ def test_the_sizes_are_those_of_the_bits_and_scales(form, keep, bytes_sent):
 def test_positions_in_large_matrices_have_room():
     matrix = np.zeros((300, 300), np.float32)
     matrix[299, 250:] = np.arange(1, 51)
-    payload = Payload(keep=50 / 90_000)
+    payload = Payload(format="float32", keep=50 / 90_000)
     assert sent_form(matrix.shape, payload) == (np.uint8, ((4 + 4) * 50,))
     assert np.array_equal(there_and_back(matrix, payload), matrix)
 
 
 def test_without_loss_a_matrix_is_sent_as_it_is():
-    assert sent_form((20, 50), Payload()) == (np.float32, (20, 50))
+    assert sent_form((20, 50), Payload(format="float32")) == (np.float32, (20, 50))
 
 
 @given(MATRICES)
@@ -99,7 +99,7 @@ def test_rounding_is_right_in_the_mean(form):
 
 @given(MATRICES, st.floats(1e-3, 0.999))
 def test_the_largest_entries_are_kept(matrix, keep):
-    found = there_and_back(matrix, Payload(keep=keep))
+    found = there_and_back(matrix, Payload(format="float32", keep=keep))
     kept = min(matrix.size, max(1, round(keep * matrix.size)))
     largest = np.argsort(-np.abs(matrix.reshape(-1)), kind="stable")[:kept]
     expected = np.zeros(matrix.size, np.float32)
@@ -148,7 +148,7 @@ FEW = Payload(format="int4", keep=0.01)  # 10 positions of 2 bytes, then a scale
         (FEW, slice(20, 24), np.float32("nan").tobytes(), "a scale that is negative or not finite"),
         (FEW, slice(20, 24), np.float32(-1).tobytes(), "a scale that is negative or not finite"),
         (Payload(format="int8"), slice(0, 4), np.float32("inf").tobytes(), "a scale that is negative"),
-        (Payload(keep=0.5), slice(0, 1), b"\x00", "492 positions instead of 500"),
+        (Payload(format="float32", keep=0.5), slice(0, 1), b"\x00", "492 positions instead of 500"),
     ],
 )
 def test_bytes_that_encode_never_makes_are_refused(payload, place, number, expected):

@@ -87,7 +87,7 @@ def download_bytes(shape: ModelShape) -> int:
     drawn by the client itself.
     """
     sizes = {name: size for name, _, _, size in shape.adapter_shapes() if shape.changes(name)}
-    return _message_bytes({name: sent_form(size, Payload()) for name, size in sizes.items()})
+    return _message_bytes({name: (np.dtype(np.float32), size) for name, size in sizes.items()})
 
 
 def compensation_bytes(full: ModelShape, shape: ModelShape) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 from flwr.app import Context, Message
 from torch import nn
 
+from airtune.costs.shapes import ModelShape
 from airtune.federation.messages import Assignment, Update
 from airtune.federation.residual import keep_residual, residual_before
 from airtune.learning.local_data import round_batches
@@ -14,7 +15,7 @@ from airtune.learning.models import load_base
 from airtune.learning.tokens import Batch
 from airtune.learning.training import Trained, train
 from airtune.payload.update import encode_update
-from airtune.pruning.adapters import complete_sent, put_back, slice_adapter
+from airtune.pruning.adapters import Adapter, complete_sent, put_back, slice_adapter
 from airtune.pruning.submodel import (
     build_submodel,
     load_adapter,
@@ -46,23 +47,26 @@ def answer(message: Message, context: Context, rule: LocalRule = train) -> Messa
         scenario, client, assignment.round_number, assignment.steps, assignment.reduction.examples
     )
     trained = rule(submodel, batches, scenario.training.learning_rate, assignment.proximal)
-    residual = residual_before(context, assignment.round_number)
-    if residual is None:
-        residual = {
-            name: np.zeros(size, np.float32) for name, _, _, size in full.adapter_shapes(trained_only=True)
-        }
-    matrices, lost = encode_update(
+    residual = _residual(context, assignment, full) if scenario.payload.owes else {}
+    matrices, left = encode_update(
         read_adapter(submodel),
         received,
-        slice_adapter(residual, full, assignment.reduction, trained_only=True),
+        slice_adapter(residual, full, assignment.reduction, trained_only=True) if residual else {},
         scenario.payload,
         lambda name: generator(scenario.seed, "payload", assignment.round_number, client, name),
     )
-    if lost:
-        lost = put_back(residual, full, assignment.reduction, lost)
-        keep_residual(context, assignment.round_number, lost)
+    if left:
+        left = put_back(residual, full, assignment.reduction, left)
+        keep_residual(context, assignment.round_number, left)
     update = Update(client, assignment.round_number, matrices, trained.loss, trained.work)
     return Message(update.to_content(), reply_to=message)
+
+
+def _residual(context: Context, assignment: Assignment, full: ModelShape) -> Adapter:
+    """What the client owes of the whole adapter; at first nothing."""
+    kept = residual_before(context, assignment.round_number)
+    shapes = full.adapter_shapes(trained_only=True)
+    return {name: np.zeros(size, np.float32) for name, _, _, size in shapes} if kept is None else kept
 
 
 _scenario = lru_cache(maxsize=2)(configured_scenario)

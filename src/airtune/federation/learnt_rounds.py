@@ -30,7 +30,7 @@ from airtune.pruning.adapters import Adapter
 from airtune.pruning.measured import file_states
 from airtune.scenario import Scenario
 
-FORMAT = 3  # counts up whenever training, merging or judging changes
+FORMAT = 4  # counts up whenever training, merging or judging changes
 PRODUCTS = "products"
 STATE, FACTS, METRIC, LOCK = ".state.safetensors", ".facts.safetensors", ".metric.json", ".lock"
 # What of a scenario shapes plans and clocks alone: learning sees no more of it than what clients are told.

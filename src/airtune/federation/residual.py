@@ -1,4 +1,4 @@
-"""What a client's uploads have lost so far: kept by the client itself, from round to round.
+"""What a client's top-k uploads have left out so far: kept by the client itself, from round to round.
 
 In the simulated fleet of one process that is the client's context, which the server's checkpoint holds too.
 A process of its own keeps it in files instead, if its run configuration names a folder for them (`state`):
@@ -21,7 +21,7 @@ CLIENT_FILES = "clients"  # folder of such files in the folder of a run
 
 
 def residual_before(context: Context, round_number: int) -> Adapter | None:
-    """What this client's uploads had lost before a round; None if nothing yet."""
+    """What this client's uploads had left out before a round; None if nothing yet."""
     folder = _folder(context)
     if folder is None:
         if RECORD not in context.state:
@@ -32,7 +32,7 @@ def residual_before(context: Context, round_number: int) -> Adapter | None:
 
 
 def keep_residual(context: Context, round_number: int, residual: Adapter) -> None:
-    """Keep what the uploads have lost after a round."""
+    """Keep what the uploads have left out after a round."""
     folder = _folder(context)
     if folder is None:
         context.state[RECORD] = to_record(residual)

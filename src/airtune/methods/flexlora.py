@@ -10,7 +10,7 @@ How a client gets its rank is ours: see `by_speed`.
 import numpy as np
 
 from airtune.costs.shapes import ModelShape
-from airtune.errors import InputError, words
+from airtune.errors import InputError
 from airtune.methods import own_ranks
 from airtune.methods.method import Method, Updates, planned_by
 from airtune.methods.own_ranks import Pair, Weighted, named, pairs
@@ -51,11 +51,10 @@ def _best(trained: list[Weighted], rank: int) -> Pair:
 
 
 def check(scenario: Scenario) -> None:
-    """Refuse scenarios without A and B, and lossy uploads: their error feedback would miss turned A and B."""
+    """Refuse scenarios without A and B, and uploads that owe something: it would miss turned A and B."""
     own_ranks.check(scenario)
-    if not scenario.payload.is_lossless:
-        found = words("uploads that lose something, and send it later")
-        raise InputError("scenario", "payload", found, "float32 and keep 1, as flexlora turns A and B")
+    if scenario.payload.owes:
+        raise InputError("scenario", "payload.keep", scenario.payload.keep, "1, as flexlora turns A and B")
 
 
 METHOD = Method(

@@ -1,8 +1,9 @@
-"""A whole upload: what training changed, plus what earlier uploads lost; and the way back.
+"""A whole upload: what training changed, plus what earlier uploads left out; and the way back.
 
-Error feedback (Seide et al. 2014; Karimireddy et al. 2019): what a lossy upload leaves out stays with the
-client and joins the next one, so that over the rounds everything arrives. It needs *changes* to be sent,
-not values. Without loss the trained matrices travel as they are.
+Error feedback (Seide et al. 2014; Karimireddy et al. 2019) goes with top-k: what an upload leaves out stays
+with the client and joins the next one, so that over the rounds everything arrives. Rounding alone is right in
+the mean and needs none. Both need *changes* to be sent, not values. Without loss the trained matrices travel
+as they are.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,26 +22,29 @@ Matrices = Mapping[str, npt.NDArray[np.float32]]
 def encode_update(
     trained: Matrices,
     received: Matrices,
-    residual: Matrices,
+    owed: Matrices,
     payload: Payload,
     draw: Callable[[str], np.random.Generator],
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[np.float32]]]:
-    """What to send, and what of it is lost on the way.
+    """What to send, and what of it the client owes from now on: nothing unless the payload `owes`.
 
     Args:
         trained: the matrices that training changed.
         received: at least these as they were before.
-        residual: what earlier uploads have lost of them.
+        owed: of all of them what earlier uploads have left out, if the payload `owes`.
         draw: the random generator for a matrix's rounding, by name.
     """
     if payload.is_lossless:
         return dict(trained), {}
-    sent, lost = {}, {}
+    sent, left = {}, {}
     for name, matrix in trained.items():
-        wanted = matrix - received[name] + residual[name]
+        wanted = matrix - received[name]
+        if payload.owes:
+            wanted += owed[name]
         sent[name] = encode(wanted, payload, draw(name))
-        lost[name] = wanted - decode(sent[name], wanted.shape, payload)
-    return sent, lost
+        if payload.owes:
+            left[name] = wanted - decode(sent[name], wanted.shape, payload)
+    return sent, left
 
 
 def decode_update(

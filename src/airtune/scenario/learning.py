@@ -89,13 +89,19 @@ class Training(Part):
 class Payload(Part):
     """What a client uploads: values in `format`, and of each matrix only the `keep` largest share of entries.
 
-    Whatever loses something is applied to the change that training made, with error feedback.
+    Whatever loses something is applied to the change that training made. Rounding is right in the mean; what
+    top-k leaves out, the client owes, and it joins its next upload.
     """
 
-    format: Literal["float32", "bfloat16", "int8", "int4"] = "float32"
+    format: Literal["float32", "bfloat16", "int8", "int4"] = "int8"
     keep: Annotated[Number, Field(gt=0, le=1)] = 1.0
 
     @property
     def is_lossless(self) -> bool:
         """Whether the trained matrices arrive as they are."""
         return self.format == "float32" and self.keep == 1
+
+    @property
+    def owes(self) -> bool:
+        """Whether uploads leave something out that later ones make up for."""
+        return self.keep < 1
