@@ -3,16 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 
 from airtune.planning import Plan
 from airtune.results.charts import (
     LINE_HEIGHT,
-    MARKS,
     Chart,
-    Line,
     Table,
-    add_line,
     cells,
     client_axis,
     new_figure,
@@ -21,22 +17,11 @@ from airtune.results.charts import (
     rounded,
 )
 from airtune.results.client_figures import add_bar
+from airtune.results.comparison_curves import add_curves, curve_rows, seeds_note
 from airtune.results.contender import Contender, Curve, loss_curve
 from airtune.results.formats import number, si_scale, time_scale
 from airtune.results.history import Array, History
 from airtune.results.trainings import PHASES
-
-SYMBOLS = {
-    "circle": "●",
-    "diamond-open": "◇",
-    "square": "■",
-    "triangle-up-open": "△",
-    "star": "★",
-    "cross": "✚",
-    "triangle-down": "▼",
-    "circle-open": "○",
-}
-SEEDS = "Lines are means of up to {} seeds, as far as every seed goes; bands from the lowest to the highest."
 
 
 def loss_over_time(contenders: Sequence[Contender], target: float) -> Chart:
@@ -95,13 +80,13 @@ def _loss_chart(
     return Chart(
         id=heading[0],
         title=heading[1],
-        caption=f"{caption} The dashed line is the target loss. {_seeds(contenders)}",
+        caption=f"{caption} The dashed line is the target loss. {seeds_note(contenders)}",
         label=f"Line chart with the target loss of {number(target)}. Losses at the end: {last}.",
         figure=figure,
         table=Table(
             f"{heading[1]}, by method",
             ["Method", x_title.capitalize(), "Test loss", "Lowest seed", "Highest seed"],
-            _curve_rows(curves),
+            curve_rows(curves),
         ),
         lines=lines,
     )
@@ -137,7 +122,7 @@ def planned_chart(contenders: Sequence[Contender]) -> Chart | None:
         "seconds, on this round's channels. In round 1 all methods with the same reduction plan for the same "
         "numbers; later each knows the gradients its own rounds have shown. "
         + (f"No plan can be shorter than these by more than this share: {proven}. " if proven else "")
-        + _seeds(contenders),
+        + seeds_note(contenders),
         label=f"Line chart: planned time of each round. In round 1: {first}.",
         figure=figure,
         table=Table(
@@ -214,44 +199,5 @@ def time_shares(contenders: Sequence[Contender]) -> Chart:
     )
 
 
-def add_curves(figure: go.Figure, curves: dict[str, Curve], hover: str) -> list[Line]:
-    """A line for each curve, over a band where seeds differ; returns the legend."""
-    lines = []
-    for index, (name, curve) in enumerate(curves.items()):
-        # Beyond eight, colours come again with other symbols and dashes.
-        colour = MARKS[index % len(MARKS)][0]
-        _, symbol, dash = MARKS[(index + index // len(MARKS)) % len(MARKS)]
-        if (curve.high > curve.low).any():
-            figure.add_scatter(
-                x=rounded([*curve.x, *curve.x[::-1]]),
-                y=rounded([*curve.high, *curve.low[::-1]]),
-                mode="none",
-                fill="toself",
-                fillcolor=f"var(--{colour})",
-                opacity=0.1,
-                hoverinfo="skip",
-                legendgroup=name,
-                zorder=-2,
-            )
-        add_line(figure, name, curve.x, curve.mean, (colour, symbol, dash), "%{fullData.name}: " + hover)
-        figure.data[-1].update(legendgroup=name, zorder=1 - bool(index))  # the fastest above the others
-        lines.append(Line(name, SYMBOLS[symbol], f"var(--{colour})", shown=index < len(MARKS)))
-    figure.update_layout(showlegend=False)
-    return lines
-
-
-def _curve_rows(curves: dict[str, Curve]) -> list[list[str]]:
-    return [
-        [name, *cells(values)]
-        for name, curve in curves.items()
-        for values in zip(curve.x, curve.mean, curve.low, curve.high, strict=True)
-    ]
-
-
 def _gaps(seeds: list[list[Plan]]) -> list[float]:
     return [plan.relative_gap for plans in seeds for plan in plans if plan.relative_gap is not None]
-
-
-def _seeds(contenders: Sequence[Contender]) -> str:
-    most = max(len(one.histories) for one in contenders)
-    return "" if most == 1 else SEEDS.format(most)

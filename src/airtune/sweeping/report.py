@@ -8,7 +8,7 @@ import numpy as np
 
 from airtune.files import write_whole
 from airtune.results.charts import LINE_HEIGHT, Chart, Table, cells, new_figure
-from airtune.results.comparison_charts import add_curves
+from airtune.results.comparison_curves import add_curves
 from airtune.results.contender import Curve
 from airtune.results.formats import number, time_scale
 from airtune.results.page import page, scenario_section
