@@ -31,7 +31,7 @@ setup: .venv/ready
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "airtune needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[hub,mlflow,pdf,tensorboard,test]'
+		--editable '.[hub,mlflow,pdf,privacy,tensorboard,test]'
 	$(BIN)/airtune fetch smollm2-135m
 	$(BIN)/airtune fetch gsm_symbolic
 	@touch $@

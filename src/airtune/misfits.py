@@ -35,6 +35,7 @@ _EXPECTED = {
     "finite_number": "a finite number",
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
     "less_than_equal": "at most {le}",
 }
 

@@ -10,8 +10,8 @@ class Observer:
     def on_start(self, event: dict[str, Any], rounds_done: int) -> None:
         """The run begins, or goes on after `rounds_done` rounds; `event` is its start event."""
 
-    def on_client(self, round_number: int, client: str, loss: float) -> None:
-        """A client finished its training of a round."""
+    def on_client(self, round_number: int, client: str, loss: float | None) -> None:
+        """A client finished its training of a round; with privacy it withholds its loss."""
 
     def on_round(self, event: dict[str, Any]) -> None:
         """A round is over; `event` is its event."""
@@ -41,7 +41,7 @@ class Observers(Observer):
         for one in self._told:
             one.on_start(event, rounds_done)
 
-    def on_client(self, round_number: int, client: str, loss: float) -> None:
+    def on_client(self, round_number: int, client: str, loss: float | None) -> None:
         """Tells all."""
         for one in self._told:
             one.on_client(round_number, client, loss)

@@ -23,6 +23,7 @@ from airtune.federation.round import PlannedRound, clocked, known_energy, plan_r
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import Listener, Trainings
 from airtune.planning import Pace, Plan
+from airtune.privacy.accountant import spent
 from airtune.pruning.adapters import Adapter, slice_adapter
 
 TOLD = ("client", "version", "done_s", "planned_s", "row")  # in events; changes are in the checkpoint
@@ -100,6 +101,7 @@ def play_buffered_round(
         "clock_s": clock_s,
         "loss": loss,
         "group_loss": group_loss,
+        **spent(setting.scenario, before.event, set(idle)),
         "flights": [{name: getattr(flight, name) for name in TOLD} for flight in away],
     }
     changes = {f"{flight.client}/{name}": one for flight in away for name, one in flight.change.items()}

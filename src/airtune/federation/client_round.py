@@ -1,10 +1,12 @@
 """A client's part in a round: the sub-model it is sent, trained on its own data."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import numpy as np
-from flwr.app import Context, Message
+from flwr.app import Context, Message, RecordDict
 from torch import nn
 
 from airtune.costs.shapes import ModelShape
@@ -15,6 +17,7 @@ from airtune.learning.models import load_base
 from airtune.learning.tokens import Batch
 from airtune.learning.training import Trained, train
 from airtune.payload.update import encode_update
+from airtune.privacy.noise import client_key, privatised
 from airtune.pruning.adapters import Adapter, complete_sent, put_back, slice_adapter
 from airtune.pruning.submodel import (
     build_submodel,
@@ -47,9 +50,14 @@ def answer(message: Message, context: Context, rule: LocalRule = train) -> Messa
         scenario, client, assignment.round_number, assignment.steps, assignment.reduction.examples
     )
     trained = rule(submodel, batches, scenario.training.learning_rate, assignment.proximal)
+    shown = read_adapter(submodel)
+    if scenario.privacy is not None:
+        key = client_key(context.node_config, context.run_config, scenario.seed, client)
+        shown = privatised(shown, received, scenario.privacy, key, _digest(message.content))
+        trained = Trained(None, ())  # neither is noised
     residual = _residual(context, assignment, full) if scenario.payload.owes else {}
     matrices, left = encode_update(
-        read_adapter(submodel),
+        shown,
         received,
         slice_adapter(residual, full, assignment.reduction, trained_only=True) if residual else {},
         scenario.payload,
@@ -67,6 +75,15 @@ def _residual(context: Context, assignment: Assignment, full: ModelShape) -> Ada
     kept = residual_before(context, assignment.round_number)
     shapes = full.adapter_shapes(trained_only=True)
     return {name: np.zeros(size, np.float32) for name, _, _, size in shapes} if kept is None else kept
+
+
+def _digest(content: RecordDict) -> bytes:
+    """Of all that a message says."""
+    digest = hashlib.sha512(json.dumps(dict(content.config_records["task"]), sort_keys=True).encode())
+    for record, arrays in sorted(content.array_records.items()):
+        for name, array in sorted(arrays.items()):
+            digest.update(f"{record} {name} {len(array.data)} ".encode() + array.data)
+    return digest.digest()
 
 
 _scenario = lru_cache(maxsize=2)(configured_scenario)

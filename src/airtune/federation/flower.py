@@ -132,6 +132,7 @@ def _write_app(folder: Path, scenario: str, directory: Path, options: RunOptions
         "budget": str(options.budget or ""),
         "progress": str(progress),
         "state": str(directory / CLIENT_FILES),
+        "simulated": True,
     }
     # A JSON string is a TOML string, and numbers and truths are alike.
     values = "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in config.items())

@@ -25,7 +25,12 @@ def run_in_process(
         AirtuneError: the folder, the scenario, its data or its model is not usable.
         InfeasibleError: a round allows no plan.
     """
-    config: UserConfig = {"scenario": dump_scenario(scenario), "out": str(directory), "resume": resume}
+    config: UserConfig = {
+        "scenario": dump_scenario(scenario),
+        "out": str(directory),
+        "resume": resume,
+        "simulated": True,
+    }
     if (directory / CLIENT_FILES).exists():  # the run began with clients in processes of their own
         if options.learnt is not None:  # learnt rounds hold what clients keep, and restore it
             expected = "none for a run that began on an engine of Flower's"

@@ -101,7 +101,7 @@ class Learner:
             own = without(key, done.failed)
             return LearntRound(own, merged, states, done.facts, moved, *losses, done.failed)
 
-        def told(client: str, loss: float) -> None:
+        def told(client: str, loss: float | None) -> None:
             heard.append(client)
             on_client(client, loss)
 

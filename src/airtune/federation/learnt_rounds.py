@@ -41,9 +41,12 @@ CLIENTS_LEARNT_FROM = {"id", "count", "share", "labels"}
 
 @dataclass(frozen=True)
 class ClientTraining:
-    """One client's training in a round: mean loss, every step's size, bytes moved."""
+    """One client's training in a round: mean loss, every step's size, bytes moved.
 
-    loss: float
+    With privacy the loss is None, and steps are typical ones: clients tell of neither.
+    """
+
+    loss: float | None
     work: tuple[Workload, ...]
     bytes_down: int
     bytes_up: int

@@ -90,27 +90,29 @@ class Update:
     """What a client sends back: its trained adapters, its training loss and the work of every step.
 
     `client` and `round_number` say whose update it is. `matrices` are the adapters in the form of the run's
-    payload (`airtune.payload`).
+    payload (`airtune.payload`). With privacy `loss` is None and `work` empty: they are not noised.
     """
 
     client: int
     round_number: int
     matrices: Mapping[str, npt.NDArray[Any]]
-    loss: float
+    loss: float | None
     work: tuple[Workload, ...]
 
     def to_content(self) -> RecordDict:
         """As a RecordDict."""
-        metrics = MetricRecord(
-            {
-                "loss": self.loss,
-                "rows": [step.rows for step in self.work],
-                "length": [float(step.length) for step in self.work],
-                "labels": [float(step.labels) for step in self.work],
-            }
-        )
         origin = ConfigRecord({"client": self.client, "round": self.round_number})
-        return RecordDict({"adapter": to_record(self.matrices), "metrics": metrics, "origin": origin})
+        content = RecordDict({"adapter": to_record(self.matrices), "origin": origin})
+        if self.loss is not None:
+            content["metrics"] = MetricRecord(
+                {
+                    "loss": self.loss,
+                    "rows": [step.rows for step in self.work],
+                    "length": [float(step.length) for step in self.work],
+                    "labels": [float(step.labels) for step in self.work],
+                }
+            )
+        return content
 
     @staticmethod
     def from_content(content: RecordDict, asked: "Asked") -> "Update":
@@ -121,26 +123,15 @@ class Update:
                 less, in another form, or with numbers that cannot be.
         """
         for name in content:
-            if name not in ("adapter", "metrics", "origin"):
+            if name not in ("adapter", "origin", *(() if asked.withheld else ("metrics",))):
                 raise AirtuneError(f"an update with a record {name} that was not asked for")
         try:
-            origin, metrics = content.config_records["origin"], content.metric_records["metrics"]
-            asked.check(origin, metrics)
-            update = Update(
-                asked.client,
-                asked.round_number,
-                _asked_for(content.array_records["adapter"], asked.forms),
-                float(metrics["loss"]),  # type: ignore[arg-type]
-                _work(metrics),
-            )
+            asked.check_origin(content.config_records["origin"])
+            loss, work = (None, ()) if asked.withheld else asked.told(content.metric_records["metrics"])
+            matrices = _asked_for(content.array_records["adapter"], asked.forms)
         except (KeyError, TypeError, ValueError, OverflowError, EOFError) as error:
             raise AirtuneError(f"a reply that is not an update: {error}") from error
-        if not 0 <= update.loss <= MOST_LOSS:
-            raise AirtuneError("a training loss that is negative, endless or no number")
-        for step in update.work:
-            if not asked.allows(step):
-                raise AirtuneError("a training step without rows, length or labels, or with more than it had")
-        return update
+        return Update(asked.client, asked.round_number, matrices, loss, work)
 
 
 @dataclass(frozen=True)
@@ -151,6 +142,7 @@ class Asked:
         client, round_number, steps: who is to train for how many steps, and when.
         largest: the size that none of its steps can exceed.
         forms: type and shape of all the matrices.
+        withheld: whether loss and steps stay with the client.
     """
 
     client: int
@@ -158,17 +150,27 @@ class Asked:
     steps: int
     largest: Workload
     forms: Mapping[str, Form]
+    withheld: bool = False
 
-    def check(self, origin: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
-        """Refuse what is another's, or too long. KeyError or TypeError where it is no update at all."""
+    def check_origin(self, origin: Mapping[str, Any]) -> None:
+        """Refuse what is another's. KeyError where it is no update at all."""
         if origin["client"] != self.client:
             raise AirtuneError(f"an update that says it is client {origin['client']}'s")
         if origin["round"] != self.round_number:
             raise AirtuneError(f"an update of round {origin['round']}")
+
+    def told(self, metrics: Mapping[str, Any]) -> tuple[float, tuple[Workload, ...]]:
+        """Training loss and steps; refuses too many and too large. KeyError or the like if they are neither."""
         if len(metrics["rows"]) != self.steps:
             raise AirtuneError(f"an update of another number of steps than {self.steps}")
+        loss, work = float(metrics["loss"]), _work(metrics)
+        if not 0 <= loss <= MOST_LOSS:
+            raise AirtuneError("a training loss that is negative, endless or no number")
+        if not all(map(self._allows, work)):
+            raise AirtuneError("a training step without rows, length or labels, or with more than it had")
+        return loss, work
 
-    def allows(self, step: Workload) -> bool:
+    def _allows(self, step: Workload) -> bool:
         """Whether it can have been trained."""
         most = self.largest
         return (

@@ -19,7 +19,7 @@ class ProgressWriter(Observer):
         """The run begins or goes on."""
         self._write("on_start", event, rounds_done)
 
-    def on_client(self, round_number: int, client: str, loss: float) -> None:
+    def on_client(self, round_number: int, client: str, loss: float | None) -> None:
         """A client finished."""
         self._write("on_client", round_number, client, loss)
 

@@ -19,6 +19,7 @@ from airtune.federation.missing import FAILURE, OUTAGE, lost_row, missing, work_
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import Listener
 from airtune.planning import Pace, Plan
+from airtune.privacy.accountant import spent
 from airtune.radio.channel import Channels, draw_channels
 
 
@@ -34,6 +35,11 @@ class PlannedRound:
     plan: Plan
     assignments: Mapping[int, Assignment]
     missing: Mapping[int, str]
+
+    @property
+    def asked(self) -> set[int]:
+        """Who is sent an assignment: an upload that is lost or late may be seen by somebody all the same."""
+        return {client for client in self.assignments if self.missing.get(client) != OUTAGE}
 
     @property
     def arriving(self) -> dict[int, Assignment]:
@@ -71,6 +77,7 @@ def play_round(
         "group_loss": learnt.group_loss,
         "gradients": known.to_fields(),
         "pace": asdict(pace),
+        **spent(setting.scenario, before.event, planned.asked),
     }
     state = Checkpoint(planned.number, clock_s, learnt.key, learnt.adapter, learnt.clients, event)
     return planned.plan, state
@@ -176,7 +183,7 @@ def clocked(
             "bytes_down": work[client].bytes_down,
             "flops": work[client].flops,
             **client_energy(setting.scenario, members[client], spent).to_fields(),
-            "loss": training[client].loss,
+            **_told(training[client]),
             "trained_layers": work[client].shape.layers - work[client].shape.first_trained,
         }
         for client, spent in sorted(times.items())
@@ -201,6 +208,10 @@ def clocked(
         "clients": clients,
         **({"lost": lost} if lost else {}),
     }
+
+
+def _told(training: ClientTraining) -> dict[str, float]:
+    return {} if training.loss is None else {"loss": training.loss}
 
 
 def known_energy(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

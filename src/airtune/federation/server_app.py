@@ -20,6 +20,7 @@ from airtune.federation.learnt_rounds import LearntRounds
 from airtune.federation.round import play_round
 from airtune.federation.setting import Setting, make_setting
 from airtune.observer import Observer
+from airtune.privacy.accountant import promised
 from airtune.radio.channel import draw_channels
 from airtune.results.events import SCHEMA
 from airtune.scenario import Scenario
@@ -118,7 +119,7 @@ def run_rounds(
         if budget is not None and spent >= budget.amount:
             break
 
-        def on_client(client: str, loss: float, number: int = round_number) -> None:
+        def on_client(client: str, loss: float | None, number: int = round_number) -> None:
             observer.on_client(number, client, loss)
 
         plan, state = play(setting, learner, state, on_client)
@@ -143,6 +144,7 @@ def _start_event(setting: Setting, loss: float) -> dict[str, Any]:
         "rounds": scenario.rounds,
         "faults": not scenario.faults.none,
         "loss": loss,
+        **promised(scenario),
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "clients": [
             {

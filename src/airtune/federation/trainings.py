@@ -12,11 +12,12 @@ from airtune.errors import AirtuneError
 from airtune.federation.exchange import exchange
 from airtune.federation.learnt_rounds import ClientTraining
 from airtune.federation.messages import Asked, Assignment, Update, adapter_bytes
+from airtune.federation.missing import work_in_vain
 from airtune.federation.setting import Setting
 from airtune.payload.update import decode_update
 from airtune.pruning.adapters import Adapter, check_update, slice_adapter, slice_sent
 
-Listener = Callable[[str, float], None]
+Listener = Callable[[str, float | None], None]
 MOST_REASON = 200  # characters
 Value = TypeVar("Value")
 
@@ -49,7 +50,7 @@ def train_clients(
     Args:
         nodes: node of every client, from `nodes_by_client`; one without has failed.
         assignments: by client, their adapters still empty.
-        on_client: told (client id, training loss) of every client as it finishes.
+        on_client: told (client id, training loss unless withheld) of every client as it finishes.
     """
     members, full = setting.scenario.members(), setting.measured.path.full
     number = next(iter(assignments.values())).round_number
@@ -68,7 +69,8 @@ def train_clients(
             continue
         sent = adapter_bytes(contents[client]), adapter_bytes(reply)
         found.trained[client] = matrices
-        found.facts[client] = ClientTraining(update.loss, update.work, *sent)
+        work = update.work or work_in_vain(setting, assignments[client]).steps
+        found.facts[client] = ClientTraining(update.loss, tuple(work), *sent)
         on_client(members[client].id, update.loss)
     # Sorted: floating-point sums must not depend on who answered first.
     return Trainings(_sorted(found.trained), _sorted(found.facts), _sorted(found.failed))
@@ -87,6 +89,7 @@ def _read(
         assignment.steps,
         Workload(scenario.training.batch_size, length, length),
         upload_forms(shape, scenario.payload),
+        withheld=scenario.privacy is not None,
     )
     update = Update.from_content(content, asked)
     held = slice_adapter(adapter, full, assignment.reduction, trained_only=True)

@@ -13,9 +13,12 @@ from airtune.learning.tokens import Batch
 
 @dataclass(frozen=True)
 class Trained:
-    """What local training reports: mean loss over its answer tokens, and the work of every step."""
+    """What local training reports: mean loss over its answer tokens, and the work of every step.
 
-    loss: float
+    Of a client that withholds both None and nothing.
+    """
+
+    loss: float | None
     work: tuple[Workload, ...]
 
 

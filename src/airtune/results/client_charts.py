@@ -99,7 +99,8 @@ def _client_rows(history: History) -> Iterator[list[str]]:
     for event in history.rounds:
         for client in event["clients"]:
             seconds = [client["download_s"], client["compute_s"], client["upload_s"], client["waiting_s"]]
-            values = [client["prune"], client["bandwidth_hz"] / 1e3, *seconds, client["loss"]]
+            loss = client.get("loss", math.nan)
+            values = [client["prune"], client["bandwidth_hz"] / 1e3, *seconds, loss]
             energy = energy_j([client])
             yield [
                 *(client["id"], str(event["round"]), *cells(values), str(client["trained_layers"])),

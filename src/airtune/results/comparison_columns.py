@@ -87,6 +87,8 @@ def columns(comparison: Comparison) -> list[list[Column]]:
         total("training work", "flops", "FLOP"),
         over_seeds("energy", lambda run: run.energy_j, lambda value: amount(value, "J")),
     ]
+    if any("epsilon" in run.history.summary for run in comparison.runs):
+        taken.append(over_seeds("epsilon", lambda run: run.history.summary.get("epsilon"), number))
     if any(map(lost, comparison.runs)):
         taken.append(over_seeds("updates lost", lost, lambda value: f"{value:.3g}"))
     return [group for group in (reached, own, taken) if group]

@@ -106,7 +106,7 @@ def csv_text(comparison: Comparison) -> str:
             *("flops_to_target", "energy_to_target_j", "rounds", "simulated_s", "final_loss"),
             *(f"final_loss_{group}" for group in groups),
             *("metric", "metric_value", *(f"metric_value_{group}" for group in groups)),
-            *("bytes_up", "bytes_down", "flops", "energy_j", "lost_updates"),
+            *("bytes_up", "bytes_down", "flops", "energy_j", "lost_updates", "epsilon"),
         ]
     )
     target, baseline = comparison.target_loss, comparison.best_baseline
@@ -127,6 +127,7 @@ def csv_text(comparison: Comparison) -> str:
                     *((metric.name, metric.value) if metric else (None, None)),
                     *(metric.by_group.get(group) if metric else None for group in groups),
                     *(summary["bytes_up"], summary["bytes_down"], summary["flops"], run.energy_j, lost(run)),
+                    run.history.summary.get("epsilon"),
                 ]
             )
     return written.getvalue()

@@ -40,6 +40,16 @@ class Member(TypedDict):
 
 
 @_checked
+class Terms(TypedDict):
+    """Of clients' privacy: the scenario's, and the epsilon of who is asked in every round."""
+
+    clip: Amount
+    noise: Amount
+    delta: Share
+    most_epsilon: Amount
+
+
+@_checked
 class StartEvent(TypedDict):
     """The first line: what runs, and the test loss before any round."""
 
@@ -53,6 +63,7 @@ class StartEvent(TypedDict):
     rounds: Round
     faults: NotRequired[bool]
     loss: Amount
+    privacy: NotRequired[Terms]
     machine: str
     clients: Annotated[list[Member], Field(min_length=1)]
 
@@ -61,8 +72,9 @@ class StartEvent(TypedDict):
 class ClientRound(TypedDict):
     """One client's part in one round: simulated seconds, Hz, bytes, FLOPs, J, training loss.
 
-    `compute_j` is absent where nobody knows what the device draws. `begun_s` is where on the simulated clock
-    its training began, if not with the round.
+    `loss` is absent where clients withhold it; FLOPs are those of typical steps then. `compute_j` is absent
+    where nobody knows what the device draws. `begun_s` is where on the simulated clock its training began,
+    if not with the round.
     """
 
     id: str
@@ -75,7 +87,7 @@ class ClientRound(TypedDict):
     bytes_up: Amount
     bytes_down: Amount
     flops: Amount
-    loss: Amount
+    loss: NotRequired[Amount]
     trained_layers: Annotated[int, Field(ge=0)]
     compute_j: NotRequired[Amount]
     transmit_j: NotRequired[Amount]
@@ -124,6 +136,14 @@ class PlannedPace(TypedDict):
 
 
 @_checked
+class SpentPrivacy(TypedDict):
+    """Answers that each client was asked for up to a round, in the start event's order, and their epsilon."""
+
+    answers: list[Annotated[int, Field(ge=0)]]
+    epsilon: list[Amount]
+
+
+@_checked
 class RoundEvent(TypedDict):
     """One finished round. A client that was left out of it is absent from `clients`.
 
@@ -148,6 +168,7 @@ class RoundEvent(TypedDict):
     group_loss: NotRequired[dict[str, Amount]]
     gradients: NotRequired[KnownGradients]
     pace: NotRequired[PlannedPace]
+    privacy: NotRequired[SpentPrivacy]
     clients: list[ClientRound]
     lost: NotRequired[list[Lost]]
     flights: NotRequired[list[OnItsWay]]
@@ -164,7 +185,8 @@ class ResumeEvent(TypedDict):
 class Summary(TypedDict):
     """A run in a few numbers, the content of summary.json. `fedit_s` is summed over the same rounds.
 
-    `energy_j` is absent where a round's is.
+    `energy_j` is absent where a round's is; `epsilon`, of the client that was asked most often, where no
+    noise is.
     """
 
     loss_before: Amount
@@ -177,6 +199,7 @@ class Summary(TypedDict):
     flops: Amount
     energy_j: NotRequired[Amount]
     lost_updates: NotRequired[Annotated[int, Field(ge=0)]]
+    epsilon: NotRequired[Amount]
     rounds: Annotated[int, Field(ge=0)]
     method: str
 
@@ -272,6 +295,8 @@ def summarise(events: Sequence[Mapping[str, Any]]) -> Summary:
     }
     if all("energy_j" in event for event in rounds):
         summary["energy_j"] = sum(event["energy_j"] for event in rounds)
+    if rounds and "privacy" in rounds[-1]:
+        summary["epsilon"] = max(rounds[-1]["privacy"]["epsilon"])
     return summary
 
 
@@ -309,6 +334,8 @@ def _check_order(path: str | Path, events: list[dict[str, Any]]) -> None:
             raise InputError(path, f"line {number}: event", event["event"], "start on line 1 and only there")
         if event["event"] == "start":
             known = {client["id"] for client in event["clients"]}
+        if event["event"] == "round" and "privacy" in event:
+            _check_privacy(path, number, event["privacy"], events[0])
         ids = [client["id"] for part in ("clients", "lost") for client in event.get(part, [])]
         ids += [flight["row"]["id"] for flight in event.get("flights", [])]
         wrong = [client for client in ids if client not in known or ids.count(client) > 1]
@@ -316,3 +343,13 @@ def _check_order(path: str | Path, events: list[dict[str, Any]]) -> None:
             raise InputError(
                 path, f"line {number}: clients", wrong[0], "clients of the start event, each once"
             )
+
+
+def _check_privacy(path: str | Path, number: int, spent: SpentPrivacy, start: dict[str, Any]) -> None:
+    """A round spends privacy of all clients, and only where the start event has terms."""
+    if "privacy" not in start:
+        raise InputError(path, f"line {number}: privacy", words("a mapping"), "none, as the start has none")
+    for field, values in (("answers", spent["answers"]), ("epsilon", spent["epsilon"])):
+        if len(values) != len(start["clients"]):
+            found = words(f"{len(values)} numbers")
+            raise InputError(path, f"line {number}: privacy.{field}", found, "one for each client")

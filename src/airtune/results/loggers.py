@@ -183,7 +183,8 @@ def scalars(event: RoundEvent) -> dict[str, float]:
         name = client["id"]
         found[f"prune/{name}"] = client["prune"]
         found[f"bandwidth_hz/{name}"] = client["bandwidth_hz"]
-        found[f"training_loss/{name}"] = client["loss"]
+        if "loss" in client:
+            found[f"training_loss/{name}"] = client["loss"]
         found[f"client_seconds/{name}"] = client["download_s"] + client["compute_s"] + client["upload_s"]
     return {name: float(value) for name, value in found.items()}
 

@@ -21,6 +21,7 @@ def run_page(history: History, scenario: str, charts: Sequence[Chart]) -> str:
         charts,
         before=() if history.rounds else [Section("rounds", "Rounds", "<p>No round has finished yet.</p>")],
         after=[
+            *([_privacy(history)] if history.rounds and "privacy" in history.rounds[-1] else []),
             Section("clients", "Clients", folded("Table: clients of the run", table(_members(history)))),
             scenario_section(scenario),
         ],
@@ -80,6 +81,25 @@ def _key_figures(history: History) -> str:
         f"<div><dt>{term}</dt><dd><strong>{value}</strong> <small>{remark}</small></dd></div>"
         for term, value, remark in figures
     )
+
+
+def _privacy(history: History) -> Section:
+    """What each client's uploads may have told of its data."""
+    terms, spent = history.start["privacy"], history.rounds[-1]["privacy"]
+    text = (
+        f"Every client clips its update to a length of {number(terms['clip'])} and adds Gaussian noise of "
+        f"{number(terms['noise'])} times that to each of its numbers. Epsilon, at a delta of "
+        f"{terms['delta']:g}, is against whoever sees all its uploads, the server too, and for any two data "
+        f"sets that the client may have; of a client asked in every round it is "
+        f"{number(terms['most_epsilon'])} in the end. It holds for clients whose noise comes from a key of "
+        "their own: that of simulated ones comes from the scenario's seed."
+    )
+    rows = [
+        [client, str(answers), number(epsilon)]
+        for client, answers, epsilon in zip(history.clients, spent["answers"], spent["epsilon"], strict=True)
+    ]
+    spent_table = Table("Privacy spent by each client", ["Client", "Answers", "Epsilon"], rows)
+    return Section("privacy", "Privacy", f"<p>{text}</p>{folded('Table: privacy spent', table(spent_table))}")
 
 
 def _members(history: History) -> Table:

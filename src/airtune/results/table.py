@@ -40,5 +40,8 @@ def summary_table(events: Sequence[Mapping[str, Any]]) -> "Table":
         table.add_row("updates that did not come", str(lost))
     if "energy_j" in summary:
         table.add_row("energy of computing and sending", amount(summary["energy_j"], "J"))
+    if "privacy" in start and "epsilon" in summary:
+        terms = f"{number(summary['epsilon'])} at delta {start['privacy']['delta']:g}"
+        table.add_row("epsilon of a client, at most", terms)
     table.add_row("elapsed time on this machine", duration(summary["elapsed_s"]))
     return table

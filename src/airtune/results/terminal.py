@@ -58,9 +58,10 @@ class RunProgress(Observer):
         total = (self._rounds - rounds_done) * self._clients
         self._update(total=total, description=f"round {rounds_done + 1}/{self._rounds}")
 
-    def on_client(self, round_number: int, client: str, loss: float) -> None:
+    def on_client(self, round_number: int, client: str, loss: float | None) -> None:
         """Moves the line on by one client."""
-        self._update(advance=1, description=f"round {round_number}/{self._rounds}  {client}  loss {loss:.3f}")
+        told = "" if loss is None else f"  loss {loss:.3f}"
+        self._update(advance=1, description=f"round {round_number}/{self._rounds}  {client}{told}")
 
     def on_round(self, event: dict[str, Any]) -> None:
         """Prints the round's lines; clients that were left out count as done."""

@@ -101,7 +101,7 @@ def _phases(process: int, training: Training) -> Iterator[Event]:
             "pruning rate": client["prune"],
             "trained layers": client["trained_layers"],
             "FLOP": client["flops"],
-            "training loss": client["loss"],
+            **({"training loss": client["loss"]} if "loss" in client else {}),
             **_joules(client.get("compute_j")),
         },
         "upload": {

@@ -9,6 +9,7 @@ from airtune.scenario.learning import (
     ModelChoice,
     Partition,
     Payload,
+    Privacy,
     Task,
     Training,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "ModelChoice",
     "Partition",
     "Payload",
+    "Privacy",
     "Radio",
     "Scenario",
     "Task",

@@ -86,6 +86,18 @@ class Training(Part):
         return self
 
 
+class Privacy(Part):
+    """Differential privacy of clients' updates (`airtune.privacy`).
+
+    An update is clipped to the L2 norm `clip`; in every coordinate it gets Gaussian noise whose standard
+    deviation is `noise` times that. `delta` is the one at which epsilon is told.
+    """
+
+    clip: Annotated[Number, Field(ge=1e-9, le=1e9)]
+    noise: Annotated[Number, Field(ge=1e-6, le=1e3)]
+    delta: Annotated[Number, Field(gt=0, lt=1)] = 1e-5
+
+
 class Payload(Part):
     """What a client uploads: values in `format`, and of each matrix only the `keep` largest share of entries.
 

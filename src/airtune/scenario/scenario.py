@@ -12,7 +12,16 @@ from airtune.randomness import generator
 from airtune.scenario.clients import Cell, Client, ClientGroup, CustomDevice, Radio
 from airtune.scenario.faults import Faults
 from airtune.scenario.fields import Count, Name, Part, Share, first_repeated
-from airtune.scenario.learning import PROJECTIONS, Lora, ModelChoice, Partition, Payload, Task, Training
+from airtune.scenario.learning import (
+    PROJECTIONS,
+    Lora,
+    ModelChoice,
+    Partition,
+    Payload,
+    Privacy,
+    Task,
+    Training,
+)
 
 CRITERIA = ("taylor", "lora_gradient", "flap", "wanda", "magnitude", "random")
 
@@ -49,6 +58,7 @@ class Scenario(Part):
     partition: Partition = Partition()
     training: Training = Training()
     payload: Payload = Payload()
+    privacy: Privacy | None = None
     convergence: Convergence = Convergence()
     radio: Radio = Radio()
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)] = (Cell(),)
