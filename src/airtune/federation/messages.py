@@ -160,7 +160,7 @@ class Asked:
             raise AirtuneError(f"an update of round {origin['round']}")
 
     def told(self, metrics: Mapping[str, Any]) -> tuple[float, tuple[Workload, ...]]:
-        """Training loss and steps; refuses too many and too large. KeyError or the like if they are neither."""
+        """Training loss and steps; refuses too many or too large. KeyError or the like if it is neither."""
         if len(metrics["rows"]) != self.steps:
             raise AirtuneError(f"an update of another number of steps than {self.steps}")
         loss, work = float(metrics["loss"]), _work(metrics)
