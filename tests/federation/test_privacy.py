@@ -1,4 +1,4 @@
-"""Private clients: what they send depends on their data through the noised update alone, and is accounted for."""
+"""Private clients: what they send depends on their data through the noised update alone, and is counted."""
 
 import json
 from pathlib import Path
@@ -45,31 +45,29 @@ def private_run(private, tmp_path_factory) -> Path:
     return run(private, tmp_path_factory.mktemp("private") / "run")
 
 
-def asked_once(
-    scenario: Scenario, moves: list[float], loss: float = 1.0, simulated: bool = True
-) -> list[bytes]:
+def sent(scenario: Scenario, moves: list[float], loss: float = 1.0, simulated: bool = True) -> list[bytes]:
     """What a client sends and keeps, in bytes, when its training adds each of `moves` to all it trains."""
-
-    def rule(submodel, batches, learning_rate, proximal):
-        with torch.no_grad():
-            for parameter in submodel.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(move)
-        return Trained(loss, (Workload(3, 50.0, loss),))
 
     full = measured_path(scenario).path.full
     # From zero no rounding of the sum tells updates of one direction apart.
     adapter = {name: np.zeros_like(matrix) for name, matrix in initial_adapter(full, 0).items()}
     content = Assignment(1, 1, Reduction.none(full), 0.0, adapter).to_content()
-    found = []
-    for move in moves:
+
+    def reply(move: float) -> bytes:
+        def rule(submodel, batches, learning_rate, proximal):
+            with torch.no_grad():
+                for parameter in submodel.parameters():
+                    if parameter.requires_grad:
+                        parameter.add_(move)
+            return Trained(loss, (Workload(3, 50.0, loss),))
+
         config = {"scenario": dump_scenario(scenario), "simulated": simulated}
         node = {"partition-id": 0, "num-partitions": 4}
         context = Context(1, node_id=1, node_config=node, state=RecordDict(), run_config=config)
         message = InProcessGrid(client_app, 4, {}).create_message(content, "train", 1, "1")
-        reply = answer(message, context, rule).content
-        found.append(b"".join(_bytes(record) for record in (reply, context.state)))
-    return found
+        return _bytes(answer(message, context, rule).content) + _bytes(context.state)
+
+    return [reply(move) for move in moves]
 
 
 def _bytes(records: RecordDict) -> bytes:
@@ -82,24 +80,24 @@ def _bytes(records: RecordDict) -> bytes:
 @pytest.mark.parametrize("payload", [{}, {"format": "int8"}, {"format": "int4", "keep": 0.25}])
 def test_what_is_sent_and_kept_follows_from_the_noised_update_alone(payload, private):
     scenario = changed(private, payload=payload)
-    # Clipped, updates of one direction are one: nothing sent or kept may tell them apart, nor any loss or length.
-    first, second = asked_once(scenario, [2.0, 4.0], loss=1.0)
-    assert first == second == asked_once(scenario, [8.0], loss=7.0)[0]
-    assert first != asked_once(scenario, [-2.0])[0]
-    assert first != asked_once(changed(scenario, seed=2), [2.0])[0]
+    # Clipped, updates of one direction are one: nothing sent or kept may tell them, losses or lengths apart.
+    first, second = sent(scenario, [2.0, 4.0], loss=1.0)
+    assert first == second == sent(scenario, [8.0], loss=7.0)[0]
+    assert first != sent(scenario, [-2.0])[0]
+    assert first != sent(changed(scenario, seed=2), [2.0])[0]
     # Without privacy the same training shows.
     bare = changed(scenario, privacy=None)
-    assert asked_once(bare, [2.0], loss=1.0) != asked_once(bare, [2.0], loss=7.0)
+    assert sent(bare, [2.0], loss=1.0) != sent(bare, [2.0], loss=7.0)
 
 
 def test_a_training_that_diverged_does_not_show(private):
-    still, diverged = asked_once(private, [0.0, float("nan")])
+    still, diverged = sent(private, [0.0, float("nan")])
     assert still == diverged
 
 
 def test_a_real_node_without_a_key_sends_nothing(private):
     with pytest.raises(AirtuneError, match="no noise-key"):
-        asked_once(private, [1.0], simulated=False)
+        sent(private, [1.0], simulated=False)
 
 
 def test_losses_that_were_to_be_withheld_are_refused():
@@ -127,10 +125,8 @@ def test_a_run_accounts_for_every_round_and_shows_no_training_loss(private, priv
 
 def test_same_seed_same_bytes_and_noise_on_every_number(private, private_run, tmp_path):
     again = run(private, tmp_path / "run")
-    assert (again / "checkpoint.safetensors").exists()
-    first, second = (
-        load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (private_run, again)
-    )
+    file = Path("adapter", "adapter_model.safetensors")
+    first, second = load_file(private_run / file), load_file(again / file)
     assert all((first[name] == second[name]).all() for name in first)
     # The mean of four clients' noise, and of three in the second round; training moves some numbers more.
     moved = np.concatenate([matrix.ravel() for name, matrix in first.items() if "lora_B" in name])
