@@ -146,7 +146,7 @@ class LearntRounds:
                 return None
             adapter, clients = parted(load_file(file)) if file.exists() else ({}, {})
             return LearntRound(key, adapter, clients, training, products, facts["loss"], facts["group_loss"])
-        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        except (OSError, safetensors.SafetensorError, AttributeError, KeyError, TypeError, ValueError):
             return None
 
     def keep(self, learnt: LearntRound) -> None:

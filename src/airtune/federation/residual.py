@@ -8,9 +8,11 @@ killed in, so that the client must have the state before that round and the one 
 
 from pathlib import Path
 
+import safetensors
 from flwr.app import Context
 from safetensors.numpy import load_file, save_file
 
+from airtune.errors import InputError, words
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.messages import to_record
 from airtune.files import put_in_place
@@ -21,14 +23,18 @@ CLIENT_FILES = "clients"  # folder of such files in the folder of a run
 
 
 def residual_before(context: Context, round_number: int) -> Adapter | None:
-    """What this client's uploads had left out before a round; None if nothing yet."""
+    """What this client's uploads had left out before a round; None if nothing yet.
+
+    Raises:
+        InputError: its file is damaged.
+    """
     folder = _folder(context)
     if folder is None:
         if RECORD not in context.state:
             return None
         return {name: array.numpy() for name, array in context.state.array_records[RECORD].items()}
     earlier = [number for number in _kept(folder) if number < round_number]
-    return load_file(_file(folder, max(earlier))) if earlier else None
+    return _load(_file(folder, max(earlier))) if earlier else None
 
 
 def keep_residual(context: Context, round_number: int, residual: Adapter) -> None:
@@ -55,6 +61,14 @@ def hand_over(checkpoint: Checkpoint, folder: Path) -> None:
         _write(folder / client, checkpoint.round_number, residual)
 
 
+def _load(file: Path) -> Adapter:
+    try:
+        return load_file(file)
+    except (OSError, safetensors.SafetensorError) as error:
+        found = words(type(error).__name__)
+        raise InputError(file, "", found, "what a client of airtune keeps between rounds") from error
+
+
 def _write(folder: Path, round_number: int, residual: Adapter) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / "new"
@@ -72,4 +86,4 @@ def _file(folder: Path, round_number: int) -> Path:
 
 
 def _kept(folder: Path) -> list[int]:
-    return [int(file.stem) for file in folder.glob("*.safetensors")]
+    return [int(file.stem) for file in folder.glob("*.safetensors") if file.stem.isdecimal()]
