@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the keys of a Flower deployment: a certificate for the SuperLink, and a key pair for every client's node.
+# Makes the keys of a Flower deployment: a certificate for the SuperLink, and for every
+# client's node a key pair and the secret of its noise (docs/privacy.md).
 #
 #     examples/flower-keys.sh FOLDER HOST CLIENTS
 #
@@ -38,5 +39,6 @@ openssl x509 -req -in superlink.csr -CA ca.crt -CAkey ca.key -CAcreateserial -da
 rm superlink.csr extensions ca.srl
 for ((client = 0; client < clients; client++)); do
     ssh-keygen -q -t ecdsa -b 384 -N "" -C "airtune client $client" -f "node-$client"
+    openssl rand -out "noise-$client.key" 64
 done
 ls
