@@ -1,4 +1,4 @@
-"""Malformed replies and files end in what was read or a one-line error. benchmarks/fuzz_federation.py has more."""
+"""Malformed replies and files end in what was read or a one-line error; benchmarks have more of them."""
 
 from random import Random
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 
@@ -125,6 +126,25 @@ def test_lost_updates_have_a_column_where_there_are_any(tmp_path):
     assert columns(comparison)[-1][-1].text(comparison.entries[0]) == "3"
     (row,) = csv.DictReader(io.StringIO(csv_text(comparison)))
     assert row["lost_updates"] == "3"
+
+
+def test_epsilon_has_a_column_where_there_is_any(tmp_path):
+    runs = begin(tmp_path, ["joint"])
+    write_run(runs / "joint-examples-0", FALLING, 5.0)
+    assert "epsilon" not in [column.name for column in columns(Comparison.load(tmp_path))[1]]
+    events = runs / "joint-examples-0" / "events.jsonl"
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    count = len(told[0]["clients"])
+    told[0]["privacy"] = {"clip": 1.0, "noise": 5.0, "delta": 1e-5, "most_epsilon": 4.0}
+    for event in told:
+        if event["event"] == "round":
+            event["privacy"] = {"answers": [1] * count, "epsilon": [1.0] * (count - 1) + [2.5]}
+    events.write_text("".join(json.dumps(event) + "\n" for event in told))
+    comparison = Comparison.load(tmp_path)
+    (epsilon,) = [column for column in columns(comparison)[1] if column.name == "epsilon"]
+    assert epsilon.value(comparison.entries[0]) == 2.5
+    (row,) = csv.DictReader(io.StringIO(csv_text(comparison)))
+    assert row["epsilon"] == "2.5"
 
 
 def test_seeds_that_do_not_get_there_are_counted(tmp_path):

@@ -195,6 +195,25 @@ def test_a_missing_file_or_a_folder_is_an_input_error(tmp_path):
         append_events(tmp_path / "missing" / "events.jsonl", [])
 
 
+def test_privacy_is_spent_by_every_client_and_on_the_terms_of_the_start(tmp_path, make_events):
+    path, events = tmp_path / "events.jsonl", make_events()
+    spent, count = {"answers": [1], "epsilon": [2.5]}, len(events[0]["clients"])
+    first = next(event for event in events if event["event"] == "round")
+    first["privacy"] = {name: values * count for name, values in spent.items()}
+    write_lines(path, events)
+    with pytest.raises(InputError, match="line 2: privacy: found a mapping, expected none, as the start has"):
+        read_events(path)
+    events[0]["privacy"] = {"clip": 1.0, "noise": 5.0, "delta": 1e-5, "most_epsilon": 4.0}
+    write_lines(path, events)
+    assert read_events(path) == events
+    first["privacy"]["epsilon"].append(2.5)
+    write_lines(path, events)
+    with pytest.raises(
+        InputError, match=rf"privacy.epsilon: found {count + 1} numbers, expected one for each"
+    ):
+        read_events(path)
+
+
 def test_no_start_event_is_an_input_error():
     with pytest.raises(InputError, match="no start event"):
         start_event([])
