@@ -125,6 +125,7 @@ def run(
     budget: Budget | str | float | None = None,
     engine: Engine = "in-process",
     log: str | None = None,
+    deadline: float | None = None,
 ) -> Path:
     """Fine-tune: rounds of planning, local training and merging, with all results in `directory`.
 
@@ -138,13 +139,16 @@ def run(
         engine: all clients in this process, or Flower's simulation or deployment engine with processes of
             their own on this machine, stopped when this returns. What is learnt is the same, to the bit.
         log: "tensorboard" or "mlflow", to have its rounds there too (docs/loggers.md).
+        deadline: real seconds that a round on an engine of Flower's waits for replies before it goes on
+            without those who are late; None for as long as it takes.
 
     Returns:
         The folder.
 
     Raises:
-        ArgumentError (a ValueError): there is no such engine or logger, the budget is none, or `learnt` is
-            given for a run on an engine of Flower's, or one that began there.
+        ArgumentError (a ValueError): there is no such engine or logger, the budget or deadline is none, or
+            `learnt` is given for a run on an engine of Flower's, or one that began there, or `deadline` for
+            one in this process, where clients wait for each other.
         AirtuneError: scenario, data, model or folder is not usable.
         InfeasibleError: a round allows no plan; on Flower's engines as an AirtuneError.
     """
@@ -158,7 +162,7 @@ def run(
         raise ArgumentError("budget", budget, str(error)) from error
     if limit is not None:
         limit.check(scenario)  # before an engine or a logger is started
-    options = RunOptions(None if learnt is None else Path(learnt), limit)
+    options = RunOptions(None if learnt is None else Path(learnt), limit, _deadline(deadline, engine))
     place, told = Path(directory), observer or Observer()
 
     def play(told: Observer) -> None:
@@ -180,6 +184,17 @@ def run(
     with RunLogger(log, place) as logger:
         play(Observers(told, logger))
     return place
+
+
+def _deadline(deadline: float | None, engine: str) -> float | None:
+    from airtune.federation.overdue import seconds
+
+    if deadline is not None and engine == "in-process":
+        raise ArgumentError("deadline", deadline, "none where clients train one after the other")
+    try:
+        return None if deadline is None else seconds(deadline)
+    except ValueError as error:
+        raise ArgumentError("deadline", deadline, str(error)) from error
 
 
 def compare(

@@ -140,6 +140,10 @@ def run(
     engine: Annotated[
         Engine, typer.Option(help="All clients in this process, or Flower's engines on this machine.")
     ] = "in-process",
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="Seconds that a round on Flower's engines waits for replies.", show_default=False),
+    ] = None,
     log: LoggerName = None,
 ) -> None:
     """Fine-tune over simulated wireless clients, and report."""
@@ -156,7 +160,10 @@ def run(
         from airtune import api
 
         finished_before = (directory / "summary.json").exists() and resume
-        api.run(chosen, directory, resume, progress, engine=engine, log=log)
+        try:
+            api.run(chosen, directory, resume, progress, engine=engine, log=log, deadline=deadline)
+        except ArgumentError as error:
+            raise InputError(_option(error.argument), "", error.found, error.expected) from error
     if finished_before:
         print(f"{directory}: this run has already finished")
     print_run(directory)

@@ -35,6 +35,12 @@ class InfeasibleError(AirtuneError):
         super().__init__(f"infeasible: client {client}: {reason}")
 
 
+def tamed(text: str, limit: int = 200) -> str:
+    """Anybody's text as it is kept and shown: it has an end, and does nothing to a terminal."""
+    text = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * limit])
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
 def _short(found: object, limit: int = 80) -> str:
     text = found if isinstance(found, _Words) else repr(found)
     text = " ".join(str(text).split())

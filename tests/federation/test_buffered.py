@@ -10,6 +10,7 @@ from airtune import Scenario, run
 from airtune.federation.buffered import play_buffered_round
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.client_app import app as client_app
+from airtune.federation.exchange import nodes_by_client
 from airtune.federation.gradients import unknown
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.learn import Learner
@@ -33,7 +34,8 @@ def setting(tiny: Scenario) -> Setting:
 def learner_of(setting: Setting) -> Learner:
     scenario = setting.scenario
     grid = InProcessGrid(client_app, len(scenario.members()), {"scenario": dump_scenario(scenario)})
-    return Learner(grid, setting)
+    nodes, _ = nodes_by_client(grid, [member.id for member in scenario.members()])
+    return Learner(grid, nodes, setting)
 
 
 def quiet(client: str, loss: float) -> None:

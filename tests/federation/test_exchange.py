@@ -19,6 +19,7 @@ from airtune.federation.gradients import products
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.learn import merge
 from airtune.federation.messages import Assignment, Update
+from airtune.federation.overdue import Overdue
 from airtune.federation.round import clocked, plan_round
 from airtune.federation.setting import Setting, make_setting
 from airtune.federation.trainings import train_clients
@@ -105,7 +106,7 @@ class Played:
 
 
 def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | None = None) -> Played:
-    nodes = nodes_by_client(grid, IDS)
+    nodes, _ = nodes_by_client(grid, IDS)
     planned = plan_round(setting, Gradients(np.ones(len(IDS)), np.ones(len(IDS))), Pace(), 1)
     done = train_clients(
         grid,
@@ -114,6 +115,7 @@ def play(grid: InProcessGrid, setting: Setting, adapter: Adapter, told: list | N
         adapter,
         planned.assignments,
         lambda client, loss: told.append(client) if told is not None else None,
+        Overdue(),
     )
     merged = merge(setting, adapter, planned.assignments, done.trained)
     moved = products(adapter, list(done.trained.values()))
@@ -327,7 +329,8 @@ def querying(answer: Callable[[int], dict]) -> InProcessGrid:
 
 
 def test_nodes_are_found_by_what_they_say():
-    assert nodes_by_client(querying(lambda client: {"partition-id": 3 - client}), IDS) == {
+    nodes, _ = nodes_by_client(querying(lambda client: {"partition-id": 3 - client}), IDS)
+    assert nodes == {
         3: 1,
         2: 2,
         1: 3,
@@ -350,7 +353,7 @@ def test_a_run_waits_for_nodes_that_are_still_to_come(monkeypatch):
     grid = querying(lambda client: {"partition-id": client})
     late = iter([[1, 2], [1, 2], [1, 2, 3, 4]])
     grid.get_node_ids = lambda: next(late)
-    assert nodes_by_client(grid, IDS) == {0: 1, 1: 2, 2: 3, 3: 4}
+    assert nodes_by_client(grid, IDS)[0] == {0: 1, 1: 2, 2: 3, 3: 4}
 
 
 def test_a_client_that_comes_back_has_a_new_node():

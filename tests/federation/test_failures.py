@@ -13,6 +13,7 @@ from airtune import AirtuneError, Scenario, run
 from airtune.errors import ArgumentError
 from airtune.federation import flower, in_process
 from airtune.federation.client_app import app as client_app
+from airtune.federation.residual import CLIENT_FILES
 from airtune.results.events import read_events
 
 ADAPTER = "adapter/adapter_model.safetensors"
@@ -110,6 +111,32 @@ def test_a_round_with_a_failure_is_no_lesson_for_other_runs(tiny, finished, tmp_
     monkeypatch.setattr(in_process, "client_app", client_app)
     run(tiny, tmp_path / "run", learnt=learnt)
     assert (tmp_path / "run" / ADAPTER).read_bytes() == (finished / ADAPTER).read_bytes()
+
+
+def test_a_client_whose_disk_misbehaves_is_left_out_until_it_is_mended(tiny, tmp_path):
+    """What its uploads owe cannot be kept: its place is taken by a file, or its disk is full, or damaged."""
+    owing = Scenario.model_validate(tiny.model_dump() | {"payload": {"format": "int4"}, "rounds": 4})
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(owing, folder, observer=Stop(1))
+    kept = folder / CLIENT_FILES
+    for client in "13":
+        (kept / client).mkdir(parents=True)
+    (kept / "0").write_text("no folder")
+    (kept / "1" / "new").symlink_to("/dev/full")
+    (kept / "3" / "1.safetensors").write_bytes(b"no state")
+    with pytest.raises(KeyboardInterrupt):
+        run(owing, folder, resume=True, observer=Stop(2))
+    second = rounds_of(folder)[-1]
+    assert [row["id"] for row in second["clients"]] == ["fast-0"]
+    reasons = {row["id"]: row["reason"] for row in second["lost"]}
+    assert reasons.keys() == {"slow-0", "slow-1", "fast-1"}
+    assert "Not a directory" in reasons["slow-0"] or "File exists" in reasons["slow-0"]
+    assert "No space left" in reasons["slow-1"]
+    assert "header" in reasons["fast-1"].lower()
+    shutil.rmtree(kept)
+    run(owing, folder, resume=True)
+    assert all("lost" not in event for event in rounds_of(folder)[2:])
 
 
 def test_an_adapter_of_no_use_is_not_kept(tiny, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from stopping import Stop
 from airtune import AirtuneError, InputError, Scenario, run
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.client_app import app as client_app
+from airtune.federation.exchange import nodes_by_client
 from airtune.federation.gradients import unknown
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.learn import Learner
@@ -42,7 +43,8 @@ def played(scenario: Scenario) -> tuple[Setting, Learner, Checkpoint, Checkpoint
     """The first round of a scenario, and what was there before it."""
     setting = make_setting(scenario, measured_path(scenario))
     grid = InProcessGrid(client_app, len(scenario.members()), {"scenario": dump_scenario(scenario)})
-    learner = Learner(grid, setting)
+    nodes, _ = nodes_by_client(grid, [member.id for member in scenario.members()])
+    learner = Learner(grid, nodes, setting)
     begin = learner.begin()
     before = Checkpoint(0, 0.0, begin.key, begin.adapter, {}, {"loss": begin.loss})
     _, after = play_round(setting, learner, before, lambda client, loss: None)

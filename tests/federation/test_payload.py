@@ -17,6 +17,7 @@ from airtune.federation.client_app import app as client_app
 from airtune.federation.exchange import nodes_by_client
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.messages import Assignment
+from airtune.federation.overdue import Overdue
 from airtune.federation.round import plan_round
 from airtune.federation.setting import Setting, make_setting
 from airtune.federation.trainings import train_clients
@@ -112,10 +113,12 @@ def test_a_wrong_payload_is_blamed_on_its_client(tiny):
         return reply
 
     grid = InProcessGrid(tampering, 4, {"scenario": dump_scenario(scenario)})
-    nodes = nodes_by_client(grid, [member.id for member in scenario.members()])
+    nodes, _ = nodes_by_client(grid, [member.id for member in scenario.members()])
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = r"^an update whose matrix model\S+ has a scale that is negative or not"
-    done = train_clients(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)
+    done = train_clients(
+        grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None, Overdue()
+    )
     assert re.match(expected, done.failed[0])
 
 
@@ -123,8 +126,10 @@ def test_a_client_that_sends_another_format_is_refused(tiny):
     scenario = changed(tiny, payload={"format": "int4"})
     setting = make_setting(scenario, measured_path(scenario))
     grid = InProcessGrid(client_app, 4, {"scenario": dump_scenario(tiny)})
-    nodes = nodes_by_client(grid, [member.id for member in scenario.members()])
+    nodes, _ = nodes_by_client(grid, [member.id for member in scenario.members()])
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
     expected = "^an update without a matrix .* in uint8"
-    done = train_clients(grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None)
+    done = train_clients(
+        grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None, Overdue()
+    )
     assert re.match(expected, done.failed[0])

@@ -19,6 +19,7 @@ from airtune.federation.gradients import unknown
 from airtune.federation.learn import Learner, merge
 from airtune.federation.learnt_rounds import next_key, without
 from airtune.federation.messages import Assignment
+from airtune.federation.missing import late_rows
 from airtune.federation.round import PlannedRound, clocked, known_energy, plan_round
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import Listener, Trainings
@@ -98,6 +99,7 @@ def play_buffered_round(
         **known_energy(rows),
         "clients": rows,
         **({"lost": facts["lost"]} if done.failed else {}),
+        **late_rows(setting, done.late),
         "clock_s": clock_s,
         "loss": loss,
         "group_loss": group_loss,

@@ -1,24 +1,30 @@
 """The client: says who it is, and trains the sub-model it is sent on its own data."""
 
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
+from safetensors import SafetensorError
+
+from airtune.errors import AirtuneError
+from airtune.federation.report import Report
+
+FAILED = 1  # the code of errors; Flower has none for what apps say
 
 app = ClientApp()
 
 
 @app.query()
 def describe(message: Message, context: Context) -> Message:
-    """Which client this node is: node ids are drawn at random, only the node knows its partition."""
-    content = RecordDict(
-        {"profile": ConfigRecord({"partition-id": int(context.node_config["partition-id"])})}
-    )
-    return Message(content, reply_to=message)
+    """Which client this node is, as node ids are drawn at random, and what its device can do."""
+    return Message(Report.of_node(context).to_content(), reply_to=message)
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """A client's part in a round."""
+    """A client's part in a round; what its disk or its user can mend is an answer, not an exception."""
     # Deployed, every message has a process of its own, and one that only asks needs no model in it.
     from airtune.federation.client_round import answer
 
-    return answer(message, context)
+    try:
+        return answer(message, context)
+    except (AirtuneError, OSError, SafetensorError) as error:
+        return Message(Error(FAILED, str(error)), reply_to=message)

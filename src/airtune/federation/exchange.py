@@ -1,19 +1,22 @@
 """Messages over a Flower grid: who the nodes are, and a round's assignments sent and answered."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from airtune.errors import AirtuneError
+from airtune.federation.overdue import QUERY, Late, Overdue, ask
+from airtune.federation.report import Report
 
-CONNECT_S = 60.0  # how long a run waits for all its nodes before it begins
+CONNECT_S = 60.0  # how long a run waits for all its nodes before it begins, or for a newcomer's answer
 POLL_S = 0.2  # how often a grid of separate processes is asked for replies
 
 
-def nodes_by_client(grid: Grid, ids: Sequence[str]) -> dict[int, int]:
+def nodes_by_client(grid: Grid, ids: Sequence[str]) -> tuple[dict[int, int], dict[int, Report]]:
     """Ask every node which client it is. Node ids are random, so everything is keyed by client instead.
 
     Waits for nodes that are still to come.
@@ -21,21 +24,25 @@ def nodes_by_client(grid: Grid, ids: Sequence[str]) -> dict[int, int]:
     Args:
         ids: of all clients, in the order of their numbers.
 
+    Returns:
+        The node of every client, and what each reports of its device.
+
     Raises:
         AirtuneError: a node answers with an error, two nodes are the same client, or a client has no node.
     """
     found: dict[int, int] = {}
+    reports: dict[int, Report] = {}
     latest = time.monotonic() + CONNECT_S
     while True:
-        for node, client in _answers(grid, set(grid.get_node_ids()) - set(found.values())):
-            if isinstance(client, AirtuneError):
-                raise AirtuneError(f"node {node}: {client}") from client
-            if client in found:
-                raise AirtuneError(f"two nodes say that they are client {client}")
-            found[client] = node
+        for node, report in _answers(grid, set(grid.get_node_ids()) - set(found.values())):
+            if isinstance(report, AirtuneError):
+                raise AirtuneError(f"node {node}: {report}") from report
+            if report.client in found:
+                raise AirtuneError(f"two nodes say that they are client {report.client}")
+            found[report.client], reports[report.client] = node, report
         absent = [identifier for client, identifier in enumerate(ids) if client not in found]
         if not absent:
-            return found
+            return found, reports
         if time.monotonic() > latest:
             raise AirtuneError(f"no node is client {absent[0]}")
         time.sleep(POLL_S)
@@ -50,17 +57,23 @@ def nodes_now(grid: Grid, nodes: Mapping[int, int]) -> dict[int, int]:
     there = set(grid.get_node_ids())
     stay = {client: node for client, node in nodes.items() if node in there}
     new = _answers(grid, there - set(nodes.values()))
-    return {client: node for node, client in new if isinstance(client, int)} | stay
+    return {report.client: node for node, report in new if isinstance(report, Report)} | stay
 
 
 def exchange(
-    grid: Grid, nodes: Mapping[int, int], contents: Mapping[int, RecordDict], round_number: int
+    grid: Grid,
+    nodes: Mapping[int, int],
+    contents: Mapping[int, RecordDict],
+    round_number: int,
+    overdue: Overdue,
 ) -> Iterator[tuple[int, RecordDict | AirtuneError]]:
     """Send every client its content and yield (client, reply) as replies come in, each client once.
 
-    An error stands for a reply that did not come: the client has no node, could not be reached or has failed.
+    An error stands for a reply that did not come: the client has no node, could not be reached, has failed,
+    was late, or was not asked as it still works on an earlier round.
     """
     waiting: dict[str, int] = {}
+    behind = overdue.behind(grid)
 
     def arrived() -> Iterator[tuple[int, RecordDict | AirtuneError]]:
         for reply in grid.pull_messages(list(waiting)):
@@ -70,6 +83,9 @@ def exchange(
                 yield client, _content(reply, nodes[client])
 
     for client, content in contents.items():
+        if nodes.get(client) in behind:
+            yield client, AirtuneError(f"not asked, still at work on round {behind[nodes[client]]}")
+            continue
         sent: list[str] = []
         if client in nodes:
             message = grid.create_message(content, "train", nodes[client], str(round_number))
@@ -79,9 +95,13 @@ def exchange(
         for identifier in sent:
             waiting[identifier] = client
         yield from arrived()
-    while waiting:
+    latest = math.inf if overdue.deadline_s is None else time.monotonic() + overdue.deadline_s
+    while waiting and time.monotonic() < latest:
         time.sleep(POLL_S)
         yield from arrived()
+    for identifier, client in waiting.items():
+        overdue.add(identifier, nodes[client], Late(client, round_number))
+        yield client, AirtuneError(f"no reply within {overdue.deadline_s:g} s")
 
 
 @contextmanager
@@ -101,18 +121,17 @@ def _content(reply: Message, node: int) -> RecordDict | AirtuneError:
     return reply.content
 
 
-def _answers(grid: Grid, nodes: Iterable[int]) -> Iterator[tuple[int, int | AirtuneError]]:
-    """(node, the client that it says it is, or what is wrong with its answer)."""
-    ask = RecordDict({"ask": ConfigRecord()})
-    messages = [grid.create_message(ask, "query", node, "0") for node in sorted(nodes)]
-    for reply in grid.send_and_receive(messages) if messages else ():
+def _answers(grid: Grid, nodes: Iterable[int]) -> Iterator[tuple[int, Report | AirtuneError]]:
+    """(node, what it says of itself, or what is wrong with its answer), of those that answer in time."""
+    messages = [grid.create_message(ask(), QUERY, node, "0") for node in sorted(nodes)]
+    for reply in grid.send_and_receive(messages, timeout=CONNECT_S) if messages else ():
         node = reply.metadata.src_node_id
         content = _content(reply, node)
-        yield node, content if isinstance(content, AirtuneError) else _client_number(content)
+        yield node, content if isinstance(content, AirtuneError) else _report(content)
 
 
-def _client_number(content: RecordDict) -> int | AirtuneError:
+def _report(content: RecordDict) -> Report | AirtuneError:
     try:
-        return int(content.config_records["profile"]["partition-id"])  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError):
-        return AirtuneError("a reply that does not say which client it is")
+        return Report.from_content(content)
+    except AirtuneError as error:
+        return error

@@ -130,6 +130,7 @@ def _write_app(folder: Path, scenario: str, directory: Path, options: RunOptions
         "out": str(directory),
         "resume": True,  # it has been prepared
         "budget": str(options.budget or ""),
+        "deadline": str(options.deadline_s or ""),
         "progress": str(progress),
         "state": str(directory / CLIENT_FILES),
         "simulated": True,

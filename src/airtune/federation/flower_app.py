@@ -8,6 +8,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from airtune.budget import Budget
 from airtune.errors import AirtuneError, InputError
+from airtune.federation.overdue import seconds
 from airtune.federation.progress import ProgressWriter
 from airtune.federation.server_app import RunOptions, server_app
 from airtune.files import new_folder
@@ -29,7 +30,8 @@ def main(grid: Grid, context: Context) -> None:
         context.run_config = config | {"out": str(new_folder(f"{scenario.name}-{scenario.method}"))}
     progress = ProgressWriter(Path(str(config["progress"]) or os.devnull))
     try:
-        options = RunOptions(budget=_budget(str(config["budget"])))
+        deadline_s = _deadline(str(config["deadline"]))
+        options = RunOptions(budget=_budget(str(config["budget"])), deadline_s=deadline_s)
         server_app(progress, options)(grid, context)
     except AirtuneError as error:
         progress.failed(str(error))
@@ -42,3 +44,10 @@ def _budget(text: str) -> Budget | None:
         return Budget.read(text) if text else None
     except ValueError as error:
         raise InputError("run configuration", "budget", text, str(error)) from error
+
+
+def _deadline(text: str) -> float | None:
+    try:
+        return seconds(text) if text else None
+    except ValueError as error:
+        raise InputError("run configuration", "deadline", text, str(error)) from error

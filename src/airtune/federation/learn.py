@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 
 from airtune.errors import AirtuneError
 from airtune.federation.checkpoint import Checkpoint
-from airtune.federation.exchange import nodes_by_client, nodes_now
+from airtune.federation.exchange import nodes_now
 from airtune.federation.gradients import products
 from airtune.federation.grid import InProcessGrid
 from airtune.federation.judge import Judge
@@ -27,6 +27,7 @@ from airtune.federation.learnt_rounds import (
     without,
 )
 from airtune.federation.messages import Assignment
+from airtune.federation.overdue import Overdue
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import Listener, Trainings, train_clients
 from airtune.learning.local_data import client_examples
@@ -59,10 +60,21 @@ def merge(
 
 
 class Learner:
-    """Learns rounds over a grid, or reads what `kept` holds of them; without `kept` it learns all."""
+    """Learns rounds over a grid, or reads what `kept` holds of them; without `kept` it learns all.
 
-    def __init__(self, grid: Grid, setting: Setting, kept: LearntRounds | None = None) -> None:
-        self._grid, self._setting, self._kept = grid, setting, kept
+    `nodes` are those of all clients, from `nodes_by_client`; a round waits for replies until `deadline_s`.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        nodes: Mapping[int, int],
+        setting: Setting,
+        kept: LearntRounds | None = None,
+        deadline_s: float | None = None,
+    ) -> None:
+        self._grid, self._nodes, self._setting, self._kept = grid, nodes, setting, kept
+        self._overdue = Overdue(deadline_s)
 
     def begin(self) -> LearntRound:
         """Before the first round: the initial adapter and its test loss.
@@ -99,7 +111,7 @@ class Learner:
             moved = products(before.adapter, list(done.trained.values()))
             states, losses = self.client_states(), self.losses(merged)
             own = without(key, done.failed)
-            return LearntRound(own, merged, states, done.facts, moved, *losses, done.failed)
+            return LearntRound(own, merged, states, done.facts, moved, *losses, done.failed, done.late)
 
         def told(client: str, loss: float | None) -> None:
             heard.append(client)
@@ -120,7 +132,6 @@ class Learner:
         """`train_clients` from a round's end, whatever is known of the next round.
 
         Raises:
-            AirtuneError: the nodes are not those of the clients.
             StateGoneError: `before` has no adapter.
         """
         if not before.adapter:
@@ -128,7 +139,15 @@ class Learner:
         if isinstance(self._grid, InProcessGrid):
             self._grid.restore(before.clients)  # rounds that were known have not changed them
         self._nodes = nodes_now(self._grid, self._nodes)
-        return train_clients(self._grid, self._nodes, self._setting, before.adapter, assignments, on_client)
+        return train_clients(
+            self._grid,
+            self._nodes,
+            self._setting,
+            before.adapter,
+            assignments,
+            on_client,
+            self._overdue,
+        )
 
     def losses(self, adapter: Adapter) -> tuple[float, dict[str, float]]:
         """Of the full model with this adapter, see `Judge`. Raises AirtuneError if they are no numbers."""
@@ -164,7 +183,3 @@ class Learner:
     def _judge(self) -> Judge:
         """Loads the model: only where something has to be learnt."""
         return Judge(self._setting.scenario)
-
-    @cached_property
-    def _nodes(self) -> dict[int, int]:
-        return nodes_by_client(self._grid, [member.id for member in self._setting.scenario.members()])

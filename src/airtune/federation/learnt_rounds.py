@@ -24,6 +24,7 @@ from airtune.costs.count import Workload
 from airtune.errors import InputError, words
 from airtune.federation.checkpoint import CLIENT_ARRAYS, parted
 from airtune.federation.messages import Assignment
+from airtune.federation.overdue import Late
 from airtune.files import put_in_place, write_whole
 from airtune.methods import Method
 from airtune.pruning.adapters import Adapter
@@ -59,7 +60,7 @@ class LearntRound:
     The adapter is empty where only the facts were left. `training` is by client number; `products` (n, n) are
     those of its clients' updates (`federation.gradients`), in the order of their numbers; `group_loss` is the
     test loss on the text like each client group's own. `failed` are clients whose update did not come or was
-    refused, and why.
+    refused, and why; `late` replies of earlier rounds that came in this one, to no use.
     """
 
     key: str
@@ -70,6 +71,7 @@ class LearntRound:
     loss: float
     group_loss: dict[str, float]
     failed: Mapping[int, str] = field(default_factory=dict)
+    late: tuple[Late, ...] = ()
 
 
 def first_key(scenario: Scenario) -> str:

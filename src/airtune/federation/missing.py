@@ -8,6 +8,7 @@ Who is missing has to be known before anybody trains, as only the others do: it 
 from planned seconds alone. What a client did in vain until the round was over is counted by typical steps.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from airtune.costs.energy import ClientEnergy, client_energy
 from airtune.costs.round_time import ClientTime
 from airtune.federation.clock import Work
 from airtune.federation.messages import Assignment
+from airtune.federation.overdue import Late
 from airtune.federation.setting import Setting
 from airtune.planning import Plan
 from airtune.scenario import Scenario
@@ -51,6 +53,13 @@ def work_in_vain(setting: Setting, asked: Assignment) -> Work:
     steps = [replace(typical, rows=typical.rows * reduction.examples)] * asked.steps
     down, up = (round(bits / 8) for bits in (costs.download_bits, costs.upload_bits))
     return Work(reduction.shape(setting.measured.path.full), steps, down, up)
+
+
+def late_rows(setting: Setting, late: Sequence[Late]) -> dict[str, Any]:
+    """A round's `late`: whose replies of which earlier rounds came in it, if any did."""
+    members = setting.scenario.members()
+    rows = [{"id": members[one.client].id, "round": one.round_number} for one in late]
+    return {"late": rows} if rows else {}
 
 
 def lost_row(

@@ -15,7 +15,7 @@ from airtune.federation.gradients import unknown, update
 from airtune.federation.learn import Learner
 from airtune.federation.learnt_rounds import ClientTraining, LearntRound
 from airtune.federation.messages import Assignment
-from airtune.federation.missing import FAILURE, OUTAGE, lost_row, missing, work_in_vain
+from airtune.federation.missing import FAILURE, OUTAGE, late_rows, lost_row, missing, work_in_vain
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import Listener
 from airtune.planning import Pace, Plan
@@ -72,6 +72,7 @@ def play_round(
     event = {
         "event": "round",
         **facts,
+        **late_rows(setting, learnt.late),
         "clock_s": clock_s,
         "loss": learnt.loss,
         "group_loss": learnt.group_loss,

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,18 @@ from airtune.budget import Budget
 from airtune.errors import AirtuneError
 from airtune.federation.buffered import play_buffered_round
 from airtune.federation.checkpoint import Checkpoint
+from airtune.federation.exchange import nodes_by_client
 from airtune.federation.folder import RunFolder
 from airtune.federation.gradients import unknown
 from airtune.federation.learn import Learner, StateGoneError
 from airtune.federation.learnt_rounds import LearntRounds
+from airtune.federation.report import Report, ReportedDevice
 from airtune.federation.round import play_round
 from airtune.federation.setting import Setting, make_setting
 from airtune.observer import Observer
 from airtune.privacy.accountant import promised
 from airtune.radio.channel import draw_channels
-from airtune.results.events import SCHEMA
+from airtune.results.events import EVENTS_FILE, SCHEMA
 from airtune.scenario import Scenario
 from airtune.scenario_file import configured_scenario
 from airtune.version import __version__
@@ -35,10 +38,12 @@ class RunOptions:
     Attributes:
         learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again.
         budget: the round that reaches it is the last.
+        deadline_s: real seconds that a round waits for replies; None for as long as it takes.
     """
 
     learnt: Path | None = None
     budget: Budget | None = None
+    deadline_s: float | None = None
 
 
 def server_app(observer: Observer, options: RunOptions = RunOptions()) -> ServerApp:
@@ -102,14 +107,21 @@ def run_rounds(
         StateGoneError: a round is to be learnt after rounds of which only the facts are left.
     """
     started = time.perf_counter()
-    setting = make_setting(scenario, folder.measured_path(scenario))
-    learner = Learner(grid, setting, LearntRounds(options.learnt, whole) if options.learnt else None)
+    path = folder.measured_path(scenario)
+    setting = make_setting(scenario, path)
+    nodes, reports = nodes_by_client(grid, [member.id for member in scenario.members()])
     state = folder.resume()
+    if state is not None:  # what was reported when the run began holds to its end
+        reports = _begun_with(folder.start_event())
+    if devices := {client: told.device.device() for client, told in reports.items() if told.device}:
+        setting = make_setting(scenario.with_devices(devices), path)
+    kept = LearntRounds(options.learnt, whole) if options.learnt else None
+    learner = Learner(grid, nodes, setting, kept, options.deadline_s)
     if state is None:
         # What is wrong with clients, cells or data shows here, before anything is kept.
-        setting.method.plan(setting.situation(draw_channels(scenario, 1), unknown(scenario)))
+        setting.method.plan(setting.situation(draw_channels(setting.scenario, 1), unknown(setting.scenario)))
         begin = learner.begin()
-        state = Checkpoint(0, 0.0, begin.key, begin.adapter, {}, _start_event(setting, begin.loss))
+        state = Checkpoint(0, 0.0, begin.key, begin.adapter, {}, _start_event(setting, begin.loss, reports))
         folder.keep(state)
     observer.on_start(folder.start_event(), state.round_number)
     budget = options.budget
@@ -131,7 +143,7 @@ def run_rounds(
     folder.finish(state.adapter, setting.measured.path.full, scenario)
 
 
-def _start_event(setting: Setting, loss: float) -> dict[str, Any]:
+def _start_event(setting: Setting, loss: float, reports: Mapping[int, Report]) -> dict[str, Any]:
     scenario = setting.scenario
     return {
         "event": "start",
@@ -153,7 +165,24 @@ def _start_event(setting: Setting, loss: float) -> dict[str, Any]:
                 "device": member.device.name,
                 "cell": scenario.cells[member.cell].id,
                 "weight": member.weight,
+                **_told(reports.get(client)),
             }
-            for member in scenario.members()
+            for client, member in enumerate(scenario.members())
         ],
+    }
+
+
+def _told(report: Report | None) -> dict[str, Any]:
+    """A report's part in the start event, where the client's device has its name."""
+    if report is not None and report.device is not None:
+        return {"reported": report.device.model_dump(exclude_none=True, exclude={"name"})}
+    return {} if report is None or report.refused is None else {"refused": report.refused}
+
+
+def _begun_with(start: Mapping[str, Any]) -> dict[int, Report]:
+    """The reports in a start event. Raises InputError where one cannot be."""
+    return {
+        client: Report(client, ReportedDevice.read({"name": row["device"], **row["reported"]}, EVENTS_FILE))
+        for client, row in enumerate(start["clients"])
+        if "reported" in row
     }

@@ -8,17 +8,17 @@ from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
 from airtune.costs.count import Workload, upload_forms
-from airtune.errors import AirtuneError
+from airtune.errors import AirtuneError, tamed
 from airtune.federation.exchange import exchange
 from airtune.federation.learnt_rounds import ClientTraining
 from airtune.federation.messages import Asked, Assignment, Update, adapter_bytes
 from airtune.federation.missing import work_in_vain
+from airtune.federation.overdue import Late, Overdue
 from airtune.federation.setting import Setting
 from airtune.payload.update import decode_update
 from airtune.pruning.adapters import Adapter, check_update, slice_adapter, slice_sent
 
 Listener = Callable[[str, float | None], None]
-MOST_REASON = 200  # characters
 Value = TypeVar("Value")
 
 
@@ -30,11 +30,13 @@ class Trainings:
         trained: the matrices that each has trained, in the clients' order.
         facts: what its training was.
         failed: whose update did not come or was refused, and why.
+        late: replies of earlier rounds that came now, of which nothing is merged.
     """
 
     trained: dict[int, Adapter]
     facts: dict[int, ClientTraining]
     failed: dict[int, str]
+    late: tuple[Late, ...] = ()
 
 
 def train_clients(
@@ -44,13 +46,15 @@ def train_clients(
     adapter: Adapter,
     assignments: Mapping[int, Assignment],
     on_client: Listener,
+    overdue: Overdue,
 ) -> Trainings:
-    """Have clients train. A client that fails, or whose reply is wrong, holds nobody up.
+    """Have clients train. A client that fails or is late, or whose reply is wrong, holds nobody up.
 
     Args:
         nodes: node of every client, from `nodes_by_client`; one without has failed.
         assignments: by client, their adapters still empty.
         on_client: told (client id, training loss unless withheld) of every client as it finishes.
+        overdue: how long to wait, and whose replies of earlier rounds are still to come.
     """
     members, full = setting.scenario.members(), setting.measured.path.full
     number = next(iter(assignments.values())).round_number
@@ -59,13 +63,13 @@ def train_clients(
         for client, asked in assignments.items()
     }
     found = Trainings({}, {}, {})
-    for client, reply in exchange(grid, nodes, contents, number):
+    for client, reply in exchange(grid, nodes, contents, number, overdue):
         try:
             if isinstance(reply, AirtuneError):
                 raise reply
             update, matrices = _read(setting, adapter, client, assignments[client], reply)
         except AirtuneError as error:
-            found.failed[client] = _short(str(error))
+            found.failed[client] = tamed(str(error))
             continue
         sent = adapter_bytes(contents[client]), adapter_bytes(reply)
         found.trained[client] = matrices
@@ -73,7 +77,9 @@ def train_clients(
         found.facts[client] = ClientTraining(update.loss, tuple(work), *sent)
         on_client(members[client].id, update.loss)
     # Sorted: floating-point sums must not depend on who answered first.
-    return Trainings(_sorted(found.trained), _sorted(found.facts), _sorted(found.failed))
+    return Trainings(
+        _sorted(found.trained), _sorted(found.facts), _sorted(found.failed), tuple(overdue.came())
+    )
 
 
 def _read(
@@ -100,9 +106,3 @@ def _read(
 
 def _sorted(by_client: Mapping[int, Value]) -> dict[int, Value]:
     return dict(sorted(by_client.items()))
-
-
-def _short(reason: str) -> str:
-    """A client may give any reason: what is kept of it has an end, and does nothing to a terminal."""
-    reason = "".join(letter if letter.isprintable() else " " for letter in reason[: 2 * MOST_REASON])
-    return reason if len(reason) <= MOST_REASON else f"{reason[:MOST_REASON]}…"

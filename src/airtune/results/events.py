@@ -29,14 +29,29 @@ _checked = with_config(strict=True, extra="allow")
 
 
 @_checked
+class ReportedFigures(TypedDict):
+    """What a client's node reported of its `device`: FLOP/s in training, bytes, W while it computes."""
+
+    throughput: Amount
+    memory: Amount
+    power: NotRequired[Amount]
+
+
+@_checked
 class Member(TypedDict):
-    """One client of the run."""
+    """One client of the run.
+
+    The run plans with what the client's node `reported` of its device. What is wrong with a report that was
+    not believed is in `refused`: the scenario's device holds.
+    """
 
     id: str
     group: str
     device: str
     cell: str
     weight: Share
+    reported: NotRequired[ReportedFigures]
+    refused: NotRequired[str]
 
 
 @_checked
@@ -112,6 +127,14 @@ class Lost(TypedDict):
 
 
 @_checked
+class LateReply(TypedDict):
+    """A client's reply of an earlier round, which came too late for that round and was ignored."""
+
+    id: str
+    round: Round
+
+
+@_checked
 class OnItsWay(TypedDict):
     """An update that no round has merged yet (`federation.buffered`)."""
 
@@ -171,6 +194,7 @@ class RoundEvent(TypedDict):
     privacy: NotRequired[SpentPrivacy]
     clients: list[ClientRound]
     lost: NotRequired[list[Lost]]
+    late: NotRequired[list[LateReply]]
     flights: NotRequired[list[OnItsWay]]
 
 

@@ -1,8 +1,9 @@
 """A whole experiment, and how its clients unfold."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from airtune.devices import CATALOGUE, Device
 from airtune.errors import words
@@ -64,6 +65,7 @@ class Scenario(Part):
     cells: Annotated[tuple[Cell, ...], Field(min_length=1)] = (Cell(),)
     clients: Annotated[tuple[ClientGroup, ...], Field(min_length=1)]
     faults: Faults = Faults()
+    _devices: Mapping[int, Device] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
@@ -91,18 +93,24 @@ class Scenario(Part):
                 raise MisfitError(f"clients.{number}.labels", None, "labels, as partition.kind is labels")
         return self
 
+    def with_devices(self, devices: Mapping[int, Device]) -> "Scenario":
+        """This scenario, but that clients (by number) have other devices than their groups'."""
+        found = self.model_copy()
+        found._devices = devices
+        return found
+
     def members(self) -> list[Client]:
         """The clients one by one, in the order written; random distances are drawn from the seed."""
         given = sum(group.count * (group.share or 0.0) for group in self.clients)
         open_count = sum(group.count for group in self.clients if group.share is None)
         cell_index = {cell.id: index for index, cell in enumerate(self.cells)}
-        found = []
+        found: list[Client] = []
         for group in self.clients:
             for identifier in group.ids():
                 distance = group.distance
                 if isinstance(distance, tuple):
                     distance = float(generator(self.seed, "distance", identifier).uniform(*distance))
-                device = _device(group.device)
+                device = self._devices.get(len(found)) or _device(group.device)
                 found.append(
                     Client(
                         id=identifier,
