@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test slow lint types results-small setup clean
+.PHONY: run test slow engines lint types results-small setup clean
 
 run: setup
 	$(BIN)/airtune run examples/quickstart.yaml
@@ -13,6 +13,11 @@ test: setup
 
 slow: setup
 	$(BIN)/pytest -m slow
+
+# Ray, which the simulation engine needs, is installed here alone: it is large.
+engines: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[simulation]'
+	$(BIN)/pytest -m slow tests/federation/test_engines.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from superlink import SuperLink
 
 from airtune import AirtuneError, Scenario, load_scenario, run
-from airtune.federation.flower import HOST, QUIET, free_ports
+from airtune.federation.flower import HOST
 from airtune.observer import Observer
 from airtune.results.events import read_events
 from airtune.scenario_file import dump_scenario
@@ -149,50 +150,6 @@ def test_nothing_outlives_a_parent_that_is_killed(tmp_path):
     while marked(mark) and time.monotonic() < latest:
         time.sleep(0.2)
     assert marked(mark) == []
-
-
-class SuperLink:
-    """One that somebody has started by hand, with its nodes, and `flwr` to reach it."""
-
-    def __init__(self, home: Path, *options: str, connection: str = "insecure = true") -> None:
-        (port,) = free_ports(1)
-        self.address, self._bin = f"{HOST}:{port}", Path(sys.executable).parent
-        (home / "flwr").mkdir()
-        (home / "flwr" / "config.toml").write_text(
-            f'[superlink]\ndefault = "mine"\n[superlink.mine]\naddress = "{self.address}"\n{connection}\n'
-        )
-        search = os.pathsep.join([str(self._bin), os.environ["PATH"]])
-        own = {"FLWR_HOME": str(home / "flwr"), "PATH": search, "OMP_NUM_THREADS": "1"}
-        self._environment, self._home, self._started = os.environ | QUIET | own, home, []
-        self.start("flower-superlink", "--host", HOST, "--port", str(port), *options)
-
-    def __enter__(self) -> "SuperLink":
-        return self
-
-    def __exit__(self, *_) -> None:
-        for one in self._started:
-            if one.poll() is None:
-                for process in [*psutil.Process(one.pid).children(recursive=True), one]:
-                    process.kill()
-            one.wait()
-
-    def start(self, command: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [self._bin / command, *arguments]
-        self._started.append(subprocess.Popen(command, env=self._environment, cwd=self._home))
-        return self._started[-1]
-
-    def node(self, client: int, *options: str) -> subprocess.Popen[bytes]:
-        (port,) = free_ports(1)
-        own = ["--superlink", self.address, "--host", HOST, "--port", str(port)]
-        return self.start("flower-supernode", *own, "--node-config", f"partition-id={client}", *options)
-
-    def flwr(self, *arguments: str) -> None:
-        for _ in range(100):
-            command = [self._bin / "flwr", *arguments]
-            if subprocess.run(command, env=self._environment, check=False).returncode == 0:
-                return
-            time.sleep(0.5)  # the SuperLink is not up yet
-        raise AssertionError(arguments)
 
 
 def test_flwr_run_takes_the_project_as_it_is(tmp_path):

@@ -1,13 +1,9 @@
 """The client: says who it is, and trains the sub-model it is sent on its own data."""
 
-from flwr.app import Context, Error, Message
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-from safetensors import SafetensorError
 
-from airtune.errors import AirtuneError
 from airtune.federation.report import Report
-
-FAILED = 1  # the code of errors; Flower has none for what apps say
 
 app = ClientApp()
 
@@ -20,11 +16,8 @@ def describe(message: Message, context: Context) -> Message:
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """A client's part in a round; what its disk or its user can mend is an answer, not an exception."""
+    """A client's part in a round."""
     # Deployed, every message has a process of its own, and one that only asks needs no model in it.
     from airtune.federation.client_round import answer
 
-    try:
-        return answer(message, context)
-    except (AirtuneError, OSError, SafetensorError) as error:
-        return Message(Error(FAILED, str(error)), reply_to=message)
+    return answer(message, context)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import numpy as np
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
+from safetensors import SafetensorError
 from torch import nn
 
 from airtune.costs.shapes import ModelShape
+from airtune.errors import AirtuneError
 from airtune.federation.messages import Assignment, Update
 from airtune.federation.residual import keep_residual, residual_before
 from airtune.learning.local_data import round_batches
@@ -28,16 +30,27 @@ from airtune.pruning.submodel import (
 from airtune.randomness import generator
 from airtune.scenario_file import configured_scenario
 
+FAILED = 1  # the code of errors; Flower has none for what apps say
+
 LocalRule = Callable[[nn.Module, Iterable[Batch], float, float], Trained]
 
 
 def answer(message: Message, context: Context, rule: LocalRule = train) -> Message:
     """Build the assigned sub-model, train its adapters on the round's batches, send them back.
 
+    What the client's user or disk has to mend is an answer too: an error with its reason.
+
     Args:
         rule: trains a sub-model in place on batches: its arguments and result are those of
             `learning.training.train`.
     """
+    try:
+        return Message(_update(message, context, rule).to_content(), reply_to=message)
+    except (AirtuneError, OSError, SafetensorError) as error:
+        return Message(Error(FAILED, str(error)), reply_to=message)
+
+
+def _update(message: Message, context: Context, rule: LocalRule) -> Update:
     scenario = _scenario(str(context.run_config["scenario"]))
     assignment = Assignment.from_content(message.content)
     base = load_base(scenario.model.name, scenario.model.dtype)
@@ -66,8 +79,7 @@ def answer(message: Message, context: Context, rule: LocalRule = train) -> Messa
     if left:
         left = put_back(residual, full, assignment.reduction, left)
         keep_residual(context, assignment.round_number, left)
-    update = Update(client, assignment.round_number, matrices, trained.loss, trained.work)
-    return Message(update.to_content(), reply_to=message)
+    return Update(client, assignment.round_number, matrices, trained.loss, trained.work)
 
 
 def _residual(context: Context, assignment: Assignment, full: ModelShape) -> Adapter:

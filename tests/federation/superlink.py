@@ -1,0 +1,65 @@
+"""A SuperLink for tests, as somebody starts one by hand."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from airtune.federation.flower import HOST, QUIET, free_ports
+
+
+class SuperLink:
+    """One that somebody has started by hand, with its nodes, and `flwr` to reach it."""
+
+    def __init__(
+        self, home: Path, *options: str, connection: str = "insecure = true", host: str = HOST
+    ) -> None:
+        (port,) = free_ports(1)
+        self.address, self._bin = f"{host}:{port}", Path(sys.executable).parent
+        (home / "flwr").mkdir()
+        (home / "flwr" / "config.toml").write_text(
+            f'[superlink]\ndefault = "mine"\n[superlink.mine]\naddress = "{self.address}"\n{connection}\n'
+        )
+        search = os.pathsep.join([str(self._bin), os.environ["PATH"]])
+        own = {"FLWR_HOME": str(home / "flwr"), "PATH": search, "OMP_NUM_THREADS": "1"}
+        self._environment, self._home, self._started = os.environ | QUIET | own, home, []
+        self.start("flower-superlink", "--host", host, "--port", str(port), *options)
+
+    def __enter__(self) -> "SuperLink":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for one in self._started:
+            if one.poll() is None:
+                for process in [*psutil.Process(one.pid).children(recursive=True), one]:
+                    process.kill()
+            one.wait()
+
+    def start(
+        self, command: str, *arguments: str, within: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
+        command = [*within, self._bin / command, *arguments]
+        environment = self._environment | environment
+        self._started.append(subprocess.Popen(command, env=environment, cwd=self._home))
+        return self._started[-1]
+
+    def node(
+        self, client: int, *options: str, within: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """A SuperNode; `within` begins its command, as `ip netns exec NAME` does."""
+        (port,) = free_ports(1)
+        own = ["--superlink", self.address, "--host", HOST, "--port", str(port)]
+        own += ["--node-config", f"partition-id={client}", *options]
+        return self.start("flower-supernode", *own, within=within, **environment)
+
+    def flwr(self, *arguments: str) -> None:
+        for _ in range(100):
+            command = [self._bin / "flwr", *arguments]
+            if subprocess.run(command, env=self._environment, check=False).returncode == 0:
+                return
+            time.sleep(0.5)  # the SuperLink is not up yet
+        raise AssertionError(arguments)
