@@ -347,6 +347,18 @@ def test_runs_that_cannot_begin(refused, tmp_path, folder):
     assert "another process is running here" in error
 
 
+@pytest.mark.parametrize(
+    ("engine", "deadline", "expected"),
+    [
+        ("in-process", "90", "none where clients train one after the other"),
+        ("flower-deployment", "0", "seconds above 0, at most 1e+09"),
+    ],
+)
+def test_a_deadline_that_is_none_is_refused(engine, deadline, expected, refused):
+    error = refused("run", str(TINY), "--engine", engine, "--deadline", deadline)
+    assert error == f"airtune: --deadline: found {float(deadline)}, expected {expected}\n"
+
+
 def test_unusable_data_and_models(refused, tmp_path):
     (tmp_path / "data.jsonl").write_text('{"prompt": "a"}\n')
     assert "data.jsonl: line 1, response: found nothing" in refused(

@@ -130,7 +130,8 @@ class Drill:
 
     def begin(self) -> None:
         """Start the run."""
-        self.superlink.flwr("run", str(self.project), "mine")
+        self.superlink.flwr("ls", "mine")  # until it is up
+        self.run = self.superlink.start("flwr", "run", str(self.project), "mine", "--stream")
 
     def hold(self, client: str, number: int) -> None:
         """Have a client wait in the midst of a round."""
@@ -154,9 +155,11 @@ class Drill:
         return rounds_of(self.out)
 
     def until(self, there: Callable[[], bool]) -> None:
-        """Wait for something; pytest ends what waits for ever."""
+        """Wait for something that has to come before the run's end."""
         while not there():
+            ended = self.run.poll() is not None
             time.sleep(0.1)
+            assert there() or not ended, "the run has ended before"
 
 
 @contextmanager
@@ -209,7 +212,7 @@ def test_a_client_that_is_killed_while_it_trains_is_lost_for_that_round(pair, tm
 
 
 def test_a_late_reply_is_ignored_and_its_client_comes_back(pair, tmp_path):
-    with drill(tmp_path, pair, 4, deadline="75") as played:
+    with drill(tmp_path, pair, 4, deadline="150") as played:
         for client, number in (("fast", 2), ("slow", 3)):
             played.hold(client, number)
         for client in FLEET.values():
@@ -221,7 +224,7 @@ def test_a_late_reply_is_ignored_and_its_client_comes_back(pair, tmp_path):
         played.let_go("slow", 3)
         first, second, third, fourth = played.finish()
     assert lost_of(first) == {}
-    assert lost_of(second) == {"fast": "no reply within 75 s"}
+    assert lost_of(second) == {"fast": "no reply within 150 s"}
     assert lost_of(third) == {"fast": "not asked, still at work on round 2"}
     assert fourth["late"] == [{"id": "fast", "round": 2}]
     assert [row["id"] for row in fourth["clients"]] == ["slow", "fast"]

@@ -12,7 +12,8 @@ from airtune.errors import AirtuneError
 from airtune.federation.overdue import QUERY, Late, Overdue, ask
 from airtune.federation.report import Report
 
-CONNECT_S = 60.0  # how long a run waits for all its nodes before it begins, or for a newcomer's answer
+CONNECT_S = 60.0  # how long a run waits for all its nodes before it begins
+ANSWER_S = 300.0  # and for what they say of themselves; nodes may have to start processes for that
 POLL_S = 0.2  # how often a grid of separate processes is asked for replies
 
 
@@ -124,7 +125,7 @@ def _content(reply: Message, node: int) -> RecordDict | AirtuneError:
 def _answers(grid: Grid, nodes: Iterable[int]) -> Iterator[tuple[int, Report | AirtuneError]]:
     """(node, what it says of itself, or what is wrong with its answer), of those that answer in time."""
     messages = [grid.create_message(ask(), QUERY, node, "0") for node in sorted(nodes)]
-    for reply in grid.send_and_receive(messages, timeout=CONNECT_S) if messages else ():
+    for reply in grid.send_and_receive(messages, timeout=ANSWER_S) if messages else ():
         node = reply.metadata.src_node_id
         content = _content(reply, node)
         yield node, content if isinstance(content, AirtuneError) else _report(content)
