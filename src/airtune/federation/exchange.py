@@ -12,7 +12,7 @@ from airtune.errors import AirtuneError
 from airtune.federation.overdue import QUERY, Late, Overdue, ask
 from airtune.federation.report import Report
 
-CONNECT_S = 60.0  # how long a run waits for all its nodes before it begins
+CONNECT_S = 120.0  # how long a run waits for all its nodes before it begins
 ANSWER_S = 300.0  # and for what they say of themselves; nodes may have to start processes for that
 POLL_S = 0.2  # how often a grid of separate processes is asked for replies
 
@@ -20,7 +20,7 @@ POLL_S = 0.2  # how often a grid of separate processes is asked for replies
 def nodes_by_client(grid: Grid, ids: Sequence[str]) -> tuple[dict[int, int], dict[int, Report]]:
     """Ask every node which client it is. Node ids are random, so everything is keyed by client instead.
 
-    Waits for nodes that are still to come.
+    Waits for nodes that are still to come, and asks again those that answer with an error.
 
     Args:
         ids: of all clients, in the order of their numbers.
@@ -29,15 +29,18 @@ def nodes_by_client(grid: Grid, ids: Sequence[str]) -> tuple[dict[int, int], dic
         The node of every client, and what each reports of its device.
 
     Raises:
-        AirtuneError: a node answers with an error, two nodes are the same client, or a client has no node.
+        AirtuneError: two nodes are the same client, or a client has no node, if none answers with an error.
     """
     found: dict[int, int] = {}
+    wrong: dict[int, AirtuneError] = {}
     reports: dict[int, Report] = {}
     latest = time.monotonic() + CONNECT_S
     while True:
         for node, report in _answers(grid, set(grid.get_node_ids()) - set(found.values())):
             if isinstance(report, AirtuneError):
-                raise AirtuneError(f"node {node}: {report}") from report
+                wrong[node] = report
+                continue
+            wrong.pop(node, None)
             if report.client in found:
                 raise AirtuneError(f"two nodes say that they are client {report.client}")
             found[report.client], reports[report.client] = node, report
@@ -45,6 +48,8 @@ def nodes_by_client(grid: Grid, ids: Sequence[str]) -> tuple[dict[int, int], dic
         if not absent:
             return found, reports
         if time.monotonic() > latest:
+            for node, error in wrong.items():
+                raise AirtuneError(f"node {node}: {error}") from error
             raise AirtuneError(f"no node is client {absent[0]}")
         time.sleep(POLL_S)
 
