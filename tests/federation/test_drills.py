@@ -57,9 +57,17 @@ class Killer(Observer):
 
     def kill(self) -> None:
         for process in psutil.Process().children(recursive=True):
-            if any(word.endswith(self.command) for word in process.cmdline()[:2]):
+            if runs(process, self.command):
                 process.kill()
                 self.killed += 1
+
+
+def runs(process: psutil.Process, command: str) -> bool:
+    """Whether a process that is alive was started with this command."""
+    try:
+        return any(word.endswith(command) for word in process.cmdline()[:2])
+    except psutil.Error:
+        return False
 
 
 @pytest.mark.parametrize("mid_round", [False, True])
@@ -184,7 +192,7 @@ def kill(node: subprocess.Popen[bytes], command: str = "") -> None:
     """Kill a SuperNode with all that it has started, or what it has started with this command alone."""
     process = psutil.Process(node.pid)
     for one in [*process.children(recursive=True), process]:
-        if not command or any(word.endswith(command) for word in one.cmdline()[:2]):
+        if not command or runs(one, command):
             one.kill()
 
 

@@ -115,7 +115,7 @@ def test_a_round_with_a_failure_is_no_lesson_for_other_runs(tiny, finished, tmp_
 
 def test_a_client_whose_disk_misbehaves_is_left_out_until_it_is_mended(tiny, tmp_path):
     """What its uploads owe cannot be kept: its place is taken, or no file can be made, or it is damaged."""
-    owing = Scenario.model_validate(tiny.model_dump() | {"payload": {"format": "int4"}, "rounds": 4})
+    owing = Scenario.model_validate(tiny.model_dump() | {"payload": {"keep": 0.5}, "rounds": 4})
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         run(owing, folder, observer=Stop(1))
