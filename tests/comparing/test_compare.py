@@ -246,7 +246,8 @@ def test_optimal_bandwidth_is_clocked_from_what_was_learnt(others, tiny, tmp_pat
     """Who takes part and what is trained stays, so nothing is learnt that its own shares have not learnt."""
     methods = [*others, "joint"]
     # With less to send, uniform would be fedit.
-    tiny = tiny.model_copy(update={"payload": Payload(format="float32")})
+    exact = Payload(format="float32", download="float32")
+    tiny = tiny.model_copy(update={"payload": exact})
     found = compare(tiny, tmp_path / "out", methods, bandwidth=["own", "optimal"])
     facts = list((tmp_path / "out" / "learnt").glob("*.facts.safetensors"))
     assert len(facts) == 1 + tiny.rounds * len(methods)

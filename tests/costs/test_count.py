@@ -14,6 +14,7 @@ from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.learning.loss import answer_losses
 from airtune.learning.models import load_base
 from airtune.learning.tokens import Batch
+from airtune.payload.download import pack_download
 from airtune.payload.update import encode_update
 from airtune.pruning.adapters import initial_adapter, slice_adapter, slice_sent
 from airtune.pruning.path import Reduction
@@ -71,18 +72,24 @@ def test_flops_are_those_torch_counts(kind: str, reduction: Reduction, lora: Lor
 @pytest.mark.parametrize("lora", [LORA, FROZEN_A])
 @pytest.mark.parametrize(
     "payload",
-    [Payload(format="float32"), Payload(format="bfloat16"), Payload(), Payload(format="int4", keep=0.1)],
+    [
+        Payload(format="float32", download="float32"),
+        Payload(format="bfloat16"),
+        Payload(),
+        Payload(format="int4", keep=0.1),
+    ],
 )
 @pytest.mark.parametrize(("kind", "reduction"), cases())
 def test_bytes_are_those_flower_sends(kind: str, reduction: Reduction, payload: Payload, lora: Lora) -> None:
     full = model_shape(load_base("tiny").model, lora)
     adapter = initial_adapter(full, 0)
-    down = Assignment(1, 1, reduction, 0.0, slice_sent(adapter, full, reduction)).to_content()
+    told = pack_download(slice_sent(adapter, full, reduction), payload)
+    down = Assignment(1, 1, reduction, 0.0, told).to_content()
     held = slice_adapter(adapter, full, reduction, trained_only=True)
     sent, _ = encode_update(held, held, held, payload, lambda name: generator(0, name))
     up = Update(0, 1, sent, 1.0, ()).to_content()
     shape = reduction.shape(full)
-    assert adapter_bytes(down) == download_bytes(shape)
+    assert adapter_bytes(down) == download_bytes(shape, payload)
     assert adapter_bytes(up) == upload_bytes(shape, payload)
 
 

@@ -52,7 +52,7 @@ def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
         shape, work = reduction.shape(path.full), measured.work.fewer(reduction.examples)
         planned = evaluate(problem, "fedit", np.full(4, rate), bandwidth)
         for client, member in enumerate(scenario.members()):
-            bits = (8.0 * download_bytes(shape), 8.0 * upload_bytes(shape, tiny.payload))
+            bits = (8.0 * download_bytes(shape, tiny.payload), 8.0 * upload_bytes(shape, tiny.payload))
             spent = clock_client(
                 shape,
                 [work] * scenario.training.steps,
@@ -61,7 +61,8 @@ def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
                 (down[client], up[client]),
             )
             whole = (
-                download_bytes(path.full) / down[client] + upload_bytes(path.full, tiny.payload) / up[client]
+                download_bytes(path.full, tiny.payload) / down[client]
+                + upload_bytes(path.full, tiny.payload) / up[client]
             )
             slack = 8.0 * whole * (BENT[kind] if rate > 0 else 0.0)
             assert abs(spent.total_s - planned.client_round_s[client]) <= slack + 1e-9 * spent.total_s

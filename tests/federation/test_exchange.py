@@ -36,7 +36,7 @@ Reply = Callable[[int, RecordDict], RecordDict]
 @pytest.fixture(scope="module")
 def setting(tiny) -> Setting:
     """The clients here send what they like as it is."""
-    exact = tiny.model_copy(update={"payload": Payload(format="float32")})
+    exact = tiny.model_copy(update={"payload": Payload(format="float32", download="float32")})
     return make_setting(exact, measured_path(exact))
 
 

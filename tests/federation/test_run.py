@@ -166,7 +166,7 @@ def test_fedit_is_federated_averaging(tiny, tmp_path):
     """Plain FedAvg with PEFT and torch alone, on the same batches, from the same start."""
     shares = {"slow": 0.1, "fast": 0.4}
     groups = [group | {"share": shares[group["id"]]} for group in tiny.model_dump()["clients"]]
-    exact = {"format": "float32"}
+    exact = {"format": "float32", "download": "float32"}
     scenario = changed(tiny, method="fedit", rounds=2, clients=groups, payload=exact)
     folder = run(scenario, tmp_path / "run")
     assert all(row["prune"] == 0 for event in rounds_of(folder) for row in event["clients"])

@@ -34,7 +34,7 @@ def test_the_clock_agrees_with_the_plan(tiny, method, reduction):
         }
         steps = [setting.measured.work] * tiny.training.steps
         work = {
-            client: Work(shape, steps, download_bytes(shape), upload_bytes(shape, tiny.payload))
+            client: Work(shape, steps, download_bytes(shape, tiny.payload), upload_bytes(shape, tiny.payload))
             for client, shape in shapes.items()
         }
         times = clock_round(setting, number, planned.channels, planned.plan, work)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airtune import AirtuneError
+from airtune.payload.download import pack_download, unpack_download
 from airtune.payload.update import decode_update, encode_update
 from airtune.randomness import generator
 from airtune.scenario import Payload
@@ -50,11 +51,25 @@ def test_rounding_alone_owes_nothing(form):
 @given(st.integers(0, 1000))
 def test_without_loss_trained_matrices_travel_untouched(seed):
     trained, received = random_matrices("trained", seed), random_matrices("received", seed)
-    payload = Payload(format="float32")
+    payload = Payload(format="float32", download="float32")
     sent, owed = encode_update(trained, received, {}, payload, lambda name: generator(seed, name))
     found = decode_update(sent, received, payload)
     assert owed == {}
     assert all((found[name] == trained[name]).all() for name in SIZES)
+
+
+@pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
+def test_changes_too_small_for_the_download_s_numbers_add_up(form):
+    """1 and 1.0001 are the same in bfloat16, so that clients begin with 1 again and again."""
+    payload = Payload(format=form, download="bfloat16")
+    held = {"a": np.ones((4, 60), np.float32)}
+    for number in range(200):
+        received = unpack_download(pack_download(held, payload))
+        trained = {"a": received["a"] + np.float32(1e-4)}
+        draw = generator(number)
+        sent, _ = encode_update(trained, received, {}, payload, lambda name, draw=draw: draw)
+        held = decode_update(sent, held, payload)
+    assert np.allclose(held["a"], 1.02, atol=1e-4)
 
 
 def test_an_error_names_the_matrix():

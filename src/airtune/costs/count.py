@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from airtune.costs.shapes import ModelShape
+from airtune.payload.download import TYPES
 from airtune.payload.matrix import Form, sent_form
 from airtune.scenario import Payload
 
@@ -80,14 +81,13 @@ def upload_bytes(shape: ModelShape, payload: Payload) -> int:
     return _message_bytes(upload_forms(shape, payload))
 
 
-def download_bytes(shape: ModelShape) -> int:
+def download_bytes(shape: ModelShape, payload: Payload) -> int:
     """Bytes of the adapters a client receives: all of its sub-model, for the forward pass needs them.
 
-    They travel in float32: nobody could make up later for what a client never received. A frozen A is
-    drawn by the client itself.
+    A frozen A is drawn by the client itself.
     """
     sizes = {name: size for name, _, _, size in shape.adapter_shapes() if shape.changes(name)}
-    return _message_bytes({name: (np.dtype(np.float32), size) for name, size in sizes.items()})
+    return _message_bytes({name: (TYPES[payload.download], size) for name, size in sizes.items()})
 
 
 def compensation_bytes(full: ModelShape, shape: ModelShape) -> int:

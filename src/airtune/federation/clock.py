@@ -60,6 +60,7 @@ def clock_unplanned(setting: Setting, number: int, channels: Channels, work: Map
     left out trains typical ones.
     """
     plan = setting.unplanned(channels, unknown(setting.scenario))
+    payload = setting.scenario.payload
     path = setting.measured.path
     typical = [setting.measured.work] * setting.scenario.training.steps
     full = {}
@@ -68,7 +69,5 @@ def clock_unplanned(setting: Setting, number: int, channels: Channels, work: Map
         shape = reduction.shape(path.full)
         done = work[client].steps if client in work else typical
         steps = [replace(step, rows=setting.measured.work.rows * reduction.examples) for step in done]
-        full[client] = Work(
-            shape, steps, download_bytes(shape), upload_bytes(shape, setting.scenario.payload)
-        )
+        full[client] = Work(shape, steps, download_bytes(shape, payload), upload_bytes(shape, payload))
     return max(time.total_s for time in clock_round(setting, number, channels, plan, full).values())

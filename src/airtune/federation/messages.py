@@ -13,6 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from airtune.costs.count import Workload
 from airtune.errors import AirtuneError
+from airtune.payload.download import unpack_download
 from airtune.payload.matrix import Form
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import MeanInputs, Reduction
@@ -24,15 +25,16 @@ MOST_LOSS = 1e30  # what events can hold
 class Assignment:
     """What a client is asked to do in a round: train the sub-model `reduction` from `adapter` for `steps`.
 
-    `proximal` is the weight that holds it near `adapter`, 0 for none. `weight`, with which its update is
-    merged, is the server's affair and not sent.
+    `adapter` is sent as `payload.download` makes it, and is float32 again when it has arrived. `proximal` is
+    the weight that holds the client near it, 0 for none. `weight`, with which its update is merged, is the
+    server's affair and not sent.
     """
 
     round_number: int
     steps: int
     reduction: Reduction
     proximal: float
-    adapter: Adapter
+    adapter: Mapping[str, npt.NDArray[Any]]
     weight: float = 1.0
 
     def to_content(self) -> RecordDict:
@@ -67,7 +69,7 @@ class Assignment:
             name: np.unpackbits(packed[name].numpy(), axis=1, count=int(task[f"{name}-a-layer"])).astype(bool)
             for name in ("neurons", "groups")
         }
-        mean = _mean_inputs(_arrays(content.array_records["mean"]), masks)
+        mean = _mean_inputs(_matrices(content.array_records["mean"]), masks)
         reduction = Reduction(
             masks["neurons"],
             masks["groups"],
@@ -81,7 +83,7 @@ class Assignment:
             int(task["steps"]),
             reduction,
             float(task["proximal"]),
-            _arrays(content.array_records["adapter"]),
+            _matrices(content.array_records["adapter"]),
         )
 
 
@@ -220,12 +222,8 @@ def _mean_inputs(
     return MeanInputs(queries.reshape(len(queries), -1), neurons)
 
 
-def _arrays(record: ArrayRecord) -> Adapter:
-    arrays = {name: array.numpy() for name, array in record.items()}
-    for name, array in arrays.items():
-        if array.dtype != np.float32:
-            raise ValueError(f"matrix {name} in {array.dtype}, not float32")
-    return arrays
+def _matrices(record: ArrayRecord) -> Adapter:
+    return unpack_download({name: array.numpy() for name, array in record.items()})
 
 
 def _asked_for(record: ArrayRecord, forms: Mapping[str, Form]) -> dict[str, npt.NDArray[Any]]:

@@ -15,6 +15,7 @@ from airtune.federation.messages import Asked, Assignment, Update, adapter_bytes
 from airtune.federation.missing import work_in_vain
 from airtune.federation.overdue import Late, Overdue
 from airtune.federation.setting import Setting
+from airtune.payload.download import pack_download
 from airtune.payload.update import decode_update
 from airtune.pruning.adapters import Adapter, check_update, slice_adapter, slice_sent
 
@@ -58,8 +59,11 @@ def train_clients(
     """
     members, full = setting.scenario.members(), setting.measured.path.full
     number = next(iter(assignments.values())).round_number
+    payload = setting.scenario.payload
     contents = {
-        client: replace(asked, adapter=slice_sent(adapter, full, asked.reduction)).to_content()
+        client: replace(
+            asked, adapter=pack_download(slice_sent(adapter, full, asked.reduction), payload)
+        ).to_content()
         for client, asked in assignments.items()
     }
     found = Trainings({}, {}, {})

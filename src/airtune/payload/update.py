@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.errors import AirtuneError
+from airtune.payload.download import pack_download, unpack_download
 from airtune.payload.matrix import decode, encode
 from airtune.scenario import Payload
 
@@ -48,24 +49,27 @@ def encode_update(
 
 
 def decode_update(
-    sent: Mapping[str, npt.NDArray[Any]], received: Matrices, payload: Payload
+    sent: Mapping[str, npt.NDArray[Any]], held: Matrices, payload: Payload
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """The trained matrices as the server sees them.
+    """The trained matrices as the server sees them: what training changed, added to what the server has.
 
     Args:
         sent: arrays as `sent_form` says.
-        received: at least the same matrices as the client got them.
+        held: at least the same matrices, as the server has them.
 
     Raises:
         AirtuneError: a matrix cannot be read; names it.
     """
-    if payload.is_lossless:
+    if payload.is_lossless and payload.download == "float32":
         return dict(sent)
+    received = unpack_download(pack_download({name: held[name] for name in sent}, payload))
     trained = {}
     for name, array in sent.items():
-        matrix = received[name]
+        matrix = held[name]
         try:
-            trained[name] = matrix + decode(array, matrix.shape, payload)
+            # Without loss values are sent, not changes.
+            change = array - received[name] if payload.is_lossless else decode(array, matrix.shape, payload)
+            trained[name] = matrix + change
         except AirtuneError as error:
             raise AirtuneError(f"an update whose matrix {name} has {error}") from error
     return trained

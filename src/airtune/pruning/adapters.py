@@ -104,11 +104,13 @@ def slice_sent(adapter: Adapter, full: ModelShape, reduction: Reduction) -> Adap
     return {name: matrix for name, matrix in held.items() if full.changes(name)}
 
 
-def complete_sent(sent: Adapter, full: ModelShape, reduction: Reduction, seed: int) -> Adapter:
+def complete_sent(
+    sent: Mapping[str, npt.NDArray[np.float32]], full: ModelShape, reduction: Reduction, seed: int
+) -> Adapter:
     """A sub-model's whole part from what `slice_sent` gave, with the run's seed."""
     if full.train_a:
-        return sent
-    return slice_adapter(initial_adapter(full, seed), full, reduction) | sent
+        return dict(sent)
+    return slice_adapter(initial_adapter(full, seed), full, reduction) | dict(sent)
 
 
 def average_over_holders(

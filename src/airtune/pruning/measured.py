@@ -54,7 +54,7 @@ class MeasuredPath:
     def costs(self, reduction: Reduction, payload: Payload) -> SubmodelCosts:
         """What a client's round costs with a sub-model, of this path or not."""
         full, shape = self.path.full, reduction.shape(self.path.full)
-        received = download_bytes(shape)
+        received = download_bytes(shape, payload)
         if reduction.mean is not None:
             received += compensation_bytes(full, shape)
         # Rows are whole, so the largest batch is rounded up.

@@ -101,16 +101,18 @@ class Privacy(Part):
 class Payload(Part):
     """What a client uploads: values in `format`, and of each matrix only the `keep` largest share of entries.
 
-    Whatever loses something is applied to the change that training made. Rounding is right in the mean; what
-    top-k leaves out, the client owes, and it joins its next upload.
+    What loses something is applied to the change that training made. Rounding is right in the mean; what
+    top-k leaves out, the client owes, and it joins its next upload. `download` is the format of the adapters
+    that clients are sent.
     """
 
     format: Literal["float32", "bfloat16", "int8", "int4"] = "int8"
     keep: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    download: Literal["float32", "bfloat16"] = "bfloat16"
 
     @property
     def is_lossless(self) -> bool:
-        """Whether the trained matrices arrive as they are."""
+        """Whether the trained matrices are sent as they are."""
         return self.format == "float32" and self.keep == 1
 
     @property
