@@ -37,7 +37,8 @@ def test_full_clients_alone_are_fedavg(full: Scenario, tmp_path: Path) -> None:
     """Plain FedAvg of all projections' weights with torch alone, on the same batches, from the same start."""
     shares = {"slow": 0.1, "fast": 0.4}
     groups = [group | {"share": shares[group["id"]]} for group in full.model_dump()["clients"]]
-    scenario = changed(full, method="fedit", rounds=2, clients=groups)
+    exact = {"format": "float32", "download": "float32"}
+    scenario = changed(full, method="fedit", rounds=2, clients=groups, payload=exact)
     folder = run(scenario, tmp_path / "run")
 
     model = base_model().requires_grad_(False)

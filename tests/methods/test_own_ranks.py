@@ -1,4 +1,4 @@
-"""HetLoRA and FlexLoRA: adapters of a client's own rank, merged."""
+"""HetLoRA, FlexLoRA and FLoRA: adapters of a client's own rank, merged."""
 
 from dataclasses import replace
 
@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from airtune import AirtuneError, InputError, Scenario
 from airtune.costs.shapes import ModelShape
 from airtune.methods import METHODS
-from airtune.pruning.adapters import Adapter, slice_adapter
+from airtune.pruning.adapters import Adapter, initial_adapter, slice_adapter
 from airtune.pruning.path import Reduction
+from airtune.pruning.stacking import stack, weight_changes
 
-NAMES = ("hetlora", "flexlora")
+NAMES = ("hetlora", "flexlora", "flora")
 ranks_and_weights = st.lists(st.tuples(st.integers(1, 8), st.floats(0.01, 1)), min_size=1, max_size=4)
 
 
@@ -52,10 +53,11 @@ def test_who_merges_a_and_b_needs_both(name, tiny):
     METHODS[name].check(tiny)
 
 
-def test_flexlora_refuses_lossy_uploads(tiny):
-    fields = tiny.model_dump() | {"method": "flexlora", "payload": {"keep": 0.5}}
-    with pytest.raises(InputError, match=r"scenario: payload\.keep: found 0\.5, expected 1"):
-        METHODS["flexlora"].check(Scenario.model_validate(fields))
+@pytest.mark.parametrize("name", ["flexlora", "flora"])
+def test_uploads_may_not_owe_what_turned_matrices_would_miss(name, tiny):
+    fields = tiny.model_dump() | {"method": name, "payload": {"keep": 0.5}}
+    with pytest.raises(InputError, match=rf"scenario: payload\.keep: found 0\.5, expected 1, as {name} has"):
+        METHODS[name].check(Scenario.model_validate(fields))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,3 +147,30 @@ def test_flexlora_leaves_directions_to_learn(full, seed):
             assert np.linalg.norm(merged[name][:3], axis=1) == pytest.approx(np.ones(3), rel=1e-5)
         else:
             assert not merged[name][:, 3:].any()
+
+
+@given(ranks_and_weights, st.integers(0, 99))
+@settings(max_examples=40)
+def test_flora_stacks_to_the_mean_product_and_adds_up_what_was_merged(full, clients, seed):
+    """The oracle is the weighted mean of the products themselves, round after round."""
+    learnt = initial_adapter(full, seed)
+    whole = {module: np.zeros_like(product) for module, product in products(learnt).items()}
+    weights = [weight for _, weight in clients]
+    for number in range(3):
+        trained = [drawn(full, seed + 10 * number + k, rank) for k, (rank, _) in enumerate(clients)]
+        updates = [(weight, *one) for weight, one in zip(weights, trained, strict=True)]
+        learnt = METHODS["flora"].aggregate(learnt, full, updates)
+        of_clients = [products(update) for _, update in trained]
+        for module, product in products(stack(learnt)).items():
+            mean = np.average([one[module] for one in of_clients], axis=0, weights=weights)
+            assert product == pytest.approx(mean, rel=1e-4, abs=1e-4)
+            assert len(learnt[f"{module}.lora_A.weight"]) == sum(rank for rank, _ in clients)
+            whole[module] += mean
+    for name, change in weight_changes(learnt, 2.0).items():
+        assert change == pytest.approx(2 * whole[name.removesuffix(".change.weight")], rel=1e-4, abs=1e-3)
+
+
+def test_flora_is_sent_the_stack_of_all_but_for_the_first_time(full, priced):
+    first, later = (METHODS["flora"].submodels(full, priced(full), number) for number in (1, 2))
+    assert {one.stacked for one in first} == {8}
+    assert {one.stacked for one in later} == {2 + 4 + 8 + 8}

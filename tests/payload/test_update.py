@@ -34,7 +34,7 @@ def test_over_the_rounds_all_that_top_k_leaves_out_arrives(payload, seed):
         sent, owed = encode_update(
             trained, received, owed, payload, lambda name, number=number: generator(seed, number, name)
         )
-        found = decode_update(sent, received, payload)
+        found = decode_update(sent, received, received, payload)
         arrived = {name: arrived[name] + (found[name] - received[name]) for name in SIZES}
         meant = {name: meant[name] + (trained[name] - received[name]) for name in SIZES}
     assert all(np.allclose(arrived[name] + owed[name], meant[name], atol=1e-4) for name in SIZES)
@@ -53,7 +53,7 @@ def test_without_loss_trained_matrices_travel_untouched(seed):
     trained, received = random_matrices("trained", seed), random_matrices("received", seed)
     payload = Payload(format="float32", download="float32")
     sent, owed = encode_update(trained, received, {}, payload, lambda name: generator(seed, name))
-    found = decode_update(sent, received, payload)
+    found = decode_update(sent, received, received, payload)
     assert owed == {}
     assert all((found[name] == trained[name]).all() for name in SIZES)
 
@@ -68,7 +68,7 @@ def test_changes_too_small_for_the_download_s_numbers_add_up(form):
         trained = {"a": received["a"] + np.float32(1e-4)}
         draw = generator(number)
         sent, _ = encode_update(trained, received, {}, payload, lambda name, draw=draw: draw)
-        held = decode_update(sent, held, payload)
+        held = decode_update(sent, received, held, payload)
     assert np.allclose(held["a"], 1.02, atol=1e-4)
 
 
@@ -77,4 +77,4 @@ def test_an_error_names_the_matrix():
     sent, _ = encode_update(random_matrices("trained"), ZERO, {}, payload, lambda name: generator(0, name))
     sent["b"][:4] = np.frombuffer(np.float32("nan").tobytes(), np.uint8)
     with pytest.raises(AirtuneError, match="an update whose matrix b has a scale that is negative or not"):
-        decode_update(sent, ZERO, payload)
+        decode_update(sent, ZERO, ZERO, payload)

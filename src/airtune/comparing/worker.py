@@ -37,7 +37,7 @@ def play(directory: Path, job: Job, learnt: Path) -> None:
     rounds = LearntRounds(learnt)
     metric = rounds.metric(end.key)
     if metric is None and end.adapter:
-        learned = run / ("model" if scenario.lora.rank == "full" else "adapter")
+        learned = run / ("model" if (run / "model").exists() else "adapter")
         measured = measure_metric(scenario, learned)
         metric = None if measured is None else asdict(measured)
         if metric is not None:

@@ -14,6 +14,7 @@ from airtune.costs.shapes import ModelShape
 from airtune.errors import AirtuneError
 from airtune.federation.messages import Assignment, Update
 from airtune.federation.residual import keep_residual, residual_before
+from airtune.learning.dense_change import changed_model
 from airtune.learning.local_data import round_batches
 from airtune.learning.models import load_base
 from airtune.learning.tokens import Batch
@@ -21,6 +22,7 @@ from airtune.learning.training import Trained, train
 from airtune.payload.update import encode_update
 from airtune.privacy.noise import client_key, privatised
 from airtune.pruning.adapters import Adapter, complete_sent, put_back, slice_adapter
+from airtune.pruning.stacking import fresh_adapter, weight_changes
 from airtune.pruning.submodel import (
     build_submodel,
     load_adapter,
@@ -28,6 +30,7 @@ from airtune.pruning.submodel import (
     read_adapter,
 )
 from airtune.randomness import generator
+from airtune.scenario import Scenario
 from airtune.scenario_file import configured_scenario
 
 FAILED = 1  # the code of errors; Flower has none for what apps say
@@ -54,11 +57,11 @@ def _update(message: Message, context: Context, rule: LocalRule) -> Update:
     scenario = _scenario(str(context.run_config["scenario"]))
     assignment = Assignment.from_content(message.content)
     base = load_base(scenario.model.name, scenario.model.dtype)
-    full = model_shape(base.model, scenario.lora)
-    submodel = build_submodel(base.model, full, assignment.reduction, scenario.lora)
-    received = complete_sent(assignment.adapter, full, assignment.reduction, scenario.seed)
-    load_adapter(submodel, received)
     client = int(context.node_config["partition-id"])
+    full = model_shape(base.model, scenario.lora)
+    model, received = _begin(base.model, full, assignment, scenario, client)
+    submodel = build_submodel(model, full, assignment.reduction, scenario.lora)
+    load_adapter(submodel, received)
     batches = round_batches(
         scenario, client, assignment.round_number, assignment.steps, assignment.reduction.examples
     )
@@ -80,6 +83,17 @@ def _update(message: Message, context: Context, rule: LocalRule) -> Update:
         left = put_back(residual, full, assignment.reduction, left)
         keep_residual(context, assignment.round_number, left)
     return Update(client, assignment.round_number, matrices, trained.loss, trained.work)
+
+
+def _begin(
+    base: nn.Module, full: ModelShape, assignment: Assignment, scenario: Scenario, client: int
+) -> tuple[nn.Module, Adapter]:
+    """The model that a client trains adapters of, and the adapters as it begins."""
+    reduction, seed = assignment.reduction, scenario.seed
+    if assignment.merged is None:
+        return base, complete_sent(assignment.adapter, full, reduction, seed)
+    changes = weight_changes({**assignment.adapter, **assignment.merged}, scenario.lora.scale)
+    return changed_model(base, changes), fresh_adapter(full, reduction, seed, assignment.round_number, client)
 
 
 def _residual(context: Context, assignment: Assignment, full: ModelShape) -> Adapter:

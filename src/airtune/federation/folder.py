@@ -14,9 +14,11 @@ from airtune.files import LOCK, held_alone, made_folder, write_whole
 from airtune.learning.model_folder import save_model
 from airtune.learning.models import base_path, load_base
 from airtune.learning.peft_format import save_adapter
+from airtune.methods import METHODS
 from airtune.planning import Plan
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.measured import MeasuredPath, kept, measured_path
+from airtune.pruning.stacking import weight_changes
 from airtune.results.events import (
     EVENTS_FILE,
     RoundEvent,
@@ -131,12 +133,15 @@ class RunFolder:
 
     def _write_learnt(self, adapter: Adapter, full: ModelShape, scenario: Scenario) -> None:
         model, lora = scenario.model, scenario.lora
-        learnt = self.directory / (MODEL if lora.rank == "full" else ADAPTER)
+        stacks = METHODS[scenario.method].stacks
+        is_model = stacks or lora.rank == "full"
+        learnt = self.directory / (MODEL if is_model else ADAPTER)
         new = learnt.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        if lora.rank == "full":
-            save_model(new, adapter, load_base(model.name, model.dtype))
+        if is_model:
+            changes = weight_changes(adapter, lora.scale) if stacks else adapter
+            save_model(new, changes, load_base(model.name, model.dtype))
         else:
             save_adapter(new, adapter, full, lora, base_path(model.name))
         shutil.rmtree(learnt, ignore_errors=True)

@@ -6,8 +6,10 @@ from airtune.learning.evaluation import evaluate
 from airtune.learning.local_data import test_set
 from airtune.learning.models import load_base
 from airtune.learning.partition import held_labels
+from airtune.methods import METHODS
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import Reduction
+from airtune.pruning.stacking import weight_changes
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape
 from airtune.scenario import Scenario
 
@@ -17,15 +19,17 @@ class Judge:
 
     def __init__(self, scenario: Scenario) -> None:
         base = load_base(scenario.model.name, scenario.model.dtype)
-        full = model_shape(base.model, scenario.lora)
-        self._model = build_submodel(base.model, full, Reduction.none(full), scenario.lora)
+        self._scale = scenario.lora.scale if METHODS[scenario.method].stacks else None
+        lora = scenario.lora.model_copy(update={"rank": "full"}) if self._scale else scenario.lora
+        full = model_shape(base.model, lora)
+        self._model = build_submodel(base.model, full, Reduction.none(full), lora)
         self._pad_id = base.tokenizer.pad_token_id
         self._examples, labels = test_set(scenario)
         self._groups = {group: np.isin(labels, list(held)) for group, held in held_labels(scenario).items()}
 
     def losses(self, adapter: Adapter) -> tuple[float, dict[str, float]]:
         """Mean loss an answer token of the whole test set, and of the text like each client group's own."""
-        load_adapter(self._model, adapter)
+        load_adapter(self._model, weight_changes(adapter, self._scale) if self._scale else adapter)
         result = evaluate(self._model, self._examples, self._pad_id)
         by_group = {group: result.mean(chosen) for group, chosen in self._groups.items() if chosen.any()}
         return result.mean(), by_group

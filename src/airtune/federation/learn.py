@@ -108,7 +108,9 @@ class Learner:
             if not done.trained:
                 raise self.nobody(before.round_number + 1, done.failed)
             merged = merge(self._setting, before.adapter, assignments, done.trained)
-            moved = products(before.adapter, list(done.trained.values()))
+            # With adapters begun anew there is nothing that all clients' would have moved from.
+            begun = {} if self._setting.method.stacks else before.adapter
+            moved = products(begun, list(done.trained.values()))
             states, losses = self.client_states(), self.losses(merged)
             own = without(key, done.failed)
             return LearntRound(own, merged, states, done.facts, moved, *losses, done.failed, done.late)

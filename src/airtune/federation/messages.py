@@ -27,7 +27,8 @@ class Assignment:
 
     `adapter` is sent as `payload.download` makes it, and is float32 again when it has arrived. `proximal` is
     the weight that holds the client near it, 0 for none. `weight`, with which its update is merged, is the
-    server's affair and not sent.
+    server's affair and not sent. Where adapters are stacked, the client has `merged` in its model already,
+    and merges `adapter` too (`pruning.stacking`).
     """
 
     round_number: int
@@ -36,6 +37,7 @@ class Assignment:
     proximal: float
     adapter: Mapping[str, npt.NDArray[Any]]
     weight: float = 1.0
+    merged: Adapter | None = None
 
     def to_content(self) -> RecordDict:
         """As a RecordDict; the masks travel as bits."""
@@ -51,14 +53,15 @@ class Assignment:
         for name, mask in masks.items():
             task[f"{name}-a-layer"] = mask.shape[1]
         packed = {name: np.packbits(mask, axis=1) for name, mask in masks.items()}
-        return RecordDict(
-            {
-                "adapter": to_record(self.adapter),
-                "reduction": to_record(packed),
-                "mean": to_record(_lost_means(self.reduction)),
-                "task": ConfigRecord(task),
-            }
-        )
+        records: dict[str, ArrayRecord | ConfigRecord] = {
+            "adapter": to_record(self.adapter),
+            "reduction": to_record(packed),
+            "mean": to_record(_lost_means(self.reduction)),
+            "task": ConfigRecord(task),
+        }
+        if self.merged is not None:
+            records["merged"] = to_record(self.merged)
+        return RecordDict(records)  # type: ignore[arg-type]
 
     @staticmethod
     def from_content(content: RecordDict) -> "Assignment":
@@ -84,6 +87,7 @@ class Assignment:
             reduction,
             float(task["proximal"]),
             _matrices(content.array_records["adapter"]),
+            merged=_matrices(content.array_records["merged"]) if "merged" in content else None,
         )
 
 

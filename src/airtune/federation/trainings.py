@@ -15,9 +15,10 @@ from airtune.federation.messages import Asked, Assignment, Update, adapter_bytes
 from airtune.federation.missing import work_in_vain
 from airtune.federation.overdue import Late, Overdue
 from airtune.federation.setting import Setting
-from airtune.payload.download import pack_download
+from airtune.payload.download import pack_download, unpack_download
 from airtune.payload.update import decode_update
 from airtune.pruning.adapters import Adapter, check_update, slice_adapter, slice_sent
+from airtune.pruning.stacking import fresh_adapter, merged_before, stack
 
 Listener = Callable[[str, float | None], None]
 Value = TypeVar("Value")
@@ -57,15 +58,9 @@ def train_clients(
         on_client: told (client id, training loss unless withheld) of every client as it finishes.
         overdue: how long to wait, and whose replies of earlier rounds are still to come.
     """
-    members, full = setting.scenario.members(), setting.measured.path.full
+    members = setting.scenario.members()
     number = next(iter(assignments.values())).round_number
-    payload = setting.scenario.payload
-    contents = {
-        client: replace(
-            asked, adapter=pack_download(slice_sent(adapter, full, asked.reduction), payload)
-        ).to_content()
-        for client, asked in assignments.items()
-    }
+    contents = {client: _content(setting, adapter, asked) for client, asked in assignments.items()}
     found = Trainings({}, {}, {})
     for client, reply in exchange(grid, nodes, contents, number, overdue):
         try:
@@ -86,6 +81,28 @@ def train_clients(
     )
 
 
+def _content(setting: Setting, adapter: Adapter, asked: Assignment) -> RecordDict:
+    """What a client is sent: what it is asked to do, with what it needs of the adapter."""
+    if setting.method.stacks:
+        sent, merged = stack(adapter), merged_before(adapter)
+    else:
+        sent, merged = slice_sent(adapter, setting.measured.path.full, asked.reduction), None
+    packed = pack_download(sent, setting.scenario.payload)
+    return replace(asked, adapter=packed, merged=merged).to_content()
+
+
+def _begun(setting: Setting, adapter: Adapter, client: int, asked: Assignment) -> tuple[Adapter, Adapter]:
+    """What a client trains, before it did: as the client had it, and as the server has it."""
+    scenario, full = setting.scenario, setting.measured.path.full
+    if setting.method.stacks:
+        held = fresh_adapter(full, asked.reduction, scenario.seed, asked.round_number, client)
+        return held, held
+    held = slice_adapter(adapter, full, asked.reduction, trained_only=True)
+    if scenario.payload.download == "float32":
+        return held, held
+    return unpack_download(pack_download(held, scenario.payload)), held
+
+
 def _read(
     setting: Setting, adapter: Adapter, client: int, assignment: Assignment, content: RecordDict
 ) -> tuple[Update, Adapter]:
@@ -102,8 +119,8 @@ def _read(
         withheld=scenario.privacy is not None,
     )
     update = Update.from_content(content, asked)
-    held = slice_adapter(adapter, full, assignment.reduction, trained_only=True)
-    matrices = decode_update(update.matrices, held, scenario.payload)
+    received, held = _begun(setting, adapter, client, assignment)
+    matrices = decode_update(update.matrices, received, held, scenario.payload)
     check_update(matrices, shape)
     return update, matrices
 

@@ -1,10 +1,17 @@
 """Full fine-tuning of a dense layer: its weight stays, and a change of it is trained in float32."""
 
+import copy
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
+
+CHANGE = ".change.weight"  # ends the names of an adapter of full rank
 
 
 class DenseChange(nn.Module):
@@ -26,6 +33,23 @@ class DenseChange(nn.Module):
         dense: Any = self.base_layer
         weight = (weight_of(dense) + self.change.weight).to(x.dtype)
         return nn.functional.linear(x, weight, dense.bias)
+
+
+def changed_model(model: nn.Module, changes: Mapping[str, npt.NDArray[np.float32]]) -> nn.Module:
+    """A copy of a model with changed weights, in its own type of number; it shares all others.
+
+    Args:
+        changes: (out, in) float32 to add to a weight, named as an adapter of full rank.
+    """
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    changed = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    for name, change in changes.items():
+        dense: Any = changed.get_submodule(name.removesuffix(CHANGE))
+        dtype, weight = dense.weight.dtype, dense.weight.to(torch.float32, copy=True)
+        dense.weight = nn.Parameter(weight, requires_grad=False)
+        weight_of(dense).add_(torch.from_numpy(change).to(weight.device))
+        dense.weight.data = weight.to(dtype)
+    return changed
 
 
 def weight_of(dense: Any) -> torch.Tensor:

@@ -26,7 +26,7 @@ def measure_metric(scenario: Scenario, learnt: Path) -> Metric | None:
     """Answer all test questions, each with at most as many tokens as the longest true answer has.
 
     Args:
-        learnt: a run's folder `adapter`, or `model` of full rank.
+        learnt: a run's folder `adapter` or `model`.
 
     Returns:
         None for tasks without a right answer.
@@ -94,7 +94,7 @@ def _with_learnt(scenario: Scenario, learnt: Path) -> nn.Module:
     """A model as transformers and PEFT load it; it shares the base's weights, which stay as they are."""
     base = load_base(scenario.model.name, scenario.model.dtype).model
     with quiet():
-        if scenario.lora.rank == "full":
+        if learnt.name == "model":
             from transformers import AutoModelForCausalLM
 
             loaded: nn.Module = AutoModelForCausalLM.from_pretrained(

@@ -27,6 +27,7 @@ METHODS: dict[str, Method] = {
         "fedrolex",
         "hetlora",
         "flexlora",
+        "flora",
         "fedbuff",
     )
 }

@@ -10,12 +10,10 @@ How a client gets its rank is ours: see `by_speed`.
 import numpy as np
 
 from airtune.costs.shapes import ModelShape
-from airtune.errors import InputError
 from airtune.methods import own_ranks
 from airtune.methods.method import Method, Updates, planned_by
 from airtune.methods.own_ranks import Pair, Weighted, named, pairs
 from airtune.pruning.adapters import Adapter
-from airtune.scenario import Scenario
 
 
 def aggregate(adapter: Adapter, full: ModelShape, updates: Updates) -> Adapter:
@@ -50,18 +48,11 @@ def _best(trained: list[Weighted], rank: int) -> Pair:
     return (v @ right.T)[:rank], (left @ u * values)[:, :rank]
 
 
-def check(scenario: Scenario) -> None:
-    """Refuse scenarios without A and B, and uploads that owe something: it would miss turned A and B."""
-    own_ranks.check(scenario)
-    if scenario.payload.owes:
-        raise InputError("scenario", "payload.keep", scenario.payload.keep, "1, as flexlora turns A and B")
-
-
 METHOD = Method(
     "flexlora",
     planned_by("fedit"),
     aggregate=aggregate,
     submodels=own_ranks.submodels,
-    check=check,
+    check=own_ranks.check_whole_uploads,
     baseline=True,
 )

@@ -114,6 +114,7 @@ class Method:
         submodels: of the full model's shape, prices and a round's number: what each client trains then. None
             where the plan's pruning rates along the scenario's reduction path tell that.
         buffer: how updates are merged without waiting for all; None where every round waits.
+        stacks: clients merge what they are sent into their model and begin anew (`pruning.stacking`).
         check: raises InputError for a scenario that the method is not made for.
         baseline: plans no pruning, so the scenario's reduction does not matter to it.
         shares_band: plans bandwidth itself, so the scenario's `bandwidth` does not matter to it.
@@ -126,6 +127,7 @@ class Method:
     proximal: float = 0.0
     submodels: Submodels | None = None
     buffer: Buffer | None = None
+    stacks: bool = False
     check: Callable[[Scenario], None] = any_scenario
     baseline: bool = False
     shares_band: bool = False

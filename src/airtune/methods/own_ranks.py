@@ -37,6 +37,14 @@ def check(scenario: Scenario) -> None:
         raise InputError("scenario", "lora.train_a", False, f"true, as {scenario.method} merges A and B")
 
 
+def check_whole_uploads(scenario: Scenario) -> None:
+    """Refuse uploads that owe something as well: it would miss an A and B that are others in each round."""
+    check(scenario)
+    if scenario.payload.owes:
+        expected = f"1, as {scenario.method} has other A and B in each round"
+        raise InputError("scenario", "payload.keep", scenario.payload.keep, expected)
+
+
 def pairs(adapter: Adapter, full: ModelShape, updates: Updates) -> Iterator[tuple[str, Pair, list[Weighted]]]:
     """Of every module: its name, its A and B now, and those that clients trained with their weights.
 

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.errors import AirtuneError
-from airtune.payload.download import pack_download, unpack_download
 from airtune.payload.matrix import decode, encode
 from airtune.scenario import Payload
 
@@ -49,20 +48,20 @@ def encode_update(
 
 
 def decode_update(
-    sent: Mapping[str, npt.NDArray[Any]], held: Matrices, payload: Payload
+    sent: Mapping[str, npt.NDArray[Any]], received: Matrices, held: Matrices, payload: Payload
 ) -> dict[str, npt.NDArray[np.float32]]:
     """The trained matrices as the server sees them: what training changed, added to what the server has.
 
     Args:
         sent: arrays as `sent_form` says.
-        held: at least the same matrices, as the server has them.
+        received: at least the same matrices, as the client began with them.
+        held: as the server has them; the very same where nothing was lost on the way.
 
     Raises:
         AirtuneError: a matrix cannot be read; names it.
     """
-    if payload.is_lossless and payload.download == "float32":
+    if payload.is_lossless and received is held:
         return dict(sent)
-    received = unpack_download(pack_download({name: held[name] for name in sent}, payload))
     trained = {}
     for name, array in sent.items():
         matrix = held[name]

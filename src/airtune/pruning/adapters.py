@@ -22,13 +22,17 @@ Index = slice | npt.NDArray[np.int64]
 EVERYTHING = slice(None)
 
 
-def initial_adapter(full: ModelShape, seed: int) -> Adapter:
-    """LoRA's usual start: A uniform within 1/sqrt(in) (PEFT's Kaiming rule), B zero; and so are changes."""
+def initial_adapter(full: ModelShape, seed: int, *purpose: str | int) -> Adapter:
+    """LoRA's usual start: A uniform within 1/sqrt(in) (PEFT's Kaiming rule), B zero; and so are changes.
+
+    A is another one for every `purpose`.
+    """
     adapter: Adapter = {}
     for name, _, _, shape in full.adapter_shapes():
         if ".lora_A." in name:
             bound = 1 / np.sqrt(shape[1])
-            adapter[name] = generator(seed, "adapter", name).uniform(-bound, bound, shape).astype(np.float32)
+            draw = generator(seed, "adapter", *purpose, name)
+            adapter[name] = draw.uniform(-bound, bound, shape).astype(np.float32)
         else:
             adapter[name] = np.zeros(shape, dtype=np.float32)
     return adapter

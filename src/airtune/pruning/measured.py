@@ -54,7 +54,8 @@ class MeasuredPath:
     def costs(self, reduction: Reduction, payload: Payload) -> SubmodelCosts:
         """What a client's round costs with a sub-model, of this path or not."""
         full, shape = self.path.full, reduction.shape(self.path.full)
-        received = download_bytes(shape, payload)
+        sent = shape if reduction.stacked is None else replace(shape, rank=reduction.stacked)
+        received = download_bytes(sent, payload)
         if reduction.mean is not None:
             received += compensation_bytes(full, shape)
         # Rows are whole, so the largest batch is rounded up.

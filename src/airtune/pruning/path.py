@@ -74,7 +74,8 @@ class Reduction:
     """What a sub-model keeps: masks (layers, neurons) and (layers, groups), and its lowest trained layer.
 
     `examples` is the share of every batch that it is trained on; `mean` if it compensates for what it lost.
-    `rank` if its adapters keep only so many of the model's first rows of A and columns of B.
+    `rank` if its adapters keep only so many of the model's first rows of A and columns of B; `stacked` if it
+    is sent a stack of this rank instead of them.
     """
 
     neurons: npt.NDArray[np.bool_]
@@ -83,6 +84,7 @@ class Reduction:
     examples: float = 1.0
     mean: MeanInputs | None = None
     rank: int | None = None
+    stacked: int | None = None
 
     @staticmethod
     def none(full: ModelShape) -> "Reduction":

@@ -38,6 +38,13 @@ class Lora(Part):
     projections: Annotated[tuple[Literal[PROJECTIONS], ...], Field(min_length=1)] = PROJECTIONS  # type: ignore[valid-type]
     train_a: Annotated[bool, Field(strict=True)] = True
 
+    @property
+    def scale(self) -> float:
+        """What the product of B and A counts: α over the rank."""
+        if self.rank == "full":
+            return 1.0
+        return float(self.alpha) / self.rank
+
     @field_validator("projections")
     @classmethod
     def _once(cls, projections: tuple[str, ...]) -> tuple[str, ...]:
