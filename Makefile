@@ -26,9 +26,26 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-results-small: setup
-	$(BIN)/airtune compare examples/quickstart.yaml --rounds 3 --methods joint,jcpba,fedit,bandwidth-only,drop-slowest \
-		--out runs/results-small
+# A reduced version of every table of docs/results.md, in runs/results-small. DATA=FOLDER, with the original files of
+# the tasks in its gsm8k and yahoo_answers, makes those of both; without it generated word problems stand for them.
+SMALL := runs/results-small
+SMALL_TASKS := $(if $(DATA),gsm8k yahoo_answers,gsm_symbolic)
+WORDS := $(firstword $(SMALL_TASKS))
+small = benchmarks/small/$(1).yaml $(if $(DATA),--data $(DATA)/$(1))
+
+results-small: $(SMALL_TASKS:%=small-%)
+	$(BIN)/python benchmarks/criteria.py $(call small,$(WORDS)) --criteria taylor wanda --rates 0.3 --texts 8 \
+		--scored 8 --out $(SMALL)/criteria.jsonl
+	$(BIN)/python benchmarks/training.py --repeats 1 --steps 2 --rates 0.6 > $(SMALL)/training.jsonl
+	$(BIN)/python benchmarks/planner.py --clients 10 30 100 1000 --seeds 1 > $(SMALL)/planner.jsonl
+
+small-%: setup
+	$(BIN)/airtune compare $(call small,$*) --methods joint-select,joint,jcpba,fedit,bandwidth-only,drop-slowest \
+		--out $(SMALL)/$*
+	$(BIN)/airtune sweep $(SMALL)/$* --compute 0.25,4
+	$(BIN)/airtune compare $(call small,$*) --methods joint,fedit --reductions depth --learnt $(SMALL)/$*/learnt \
+		--out $(SMALL)/$*-reductions
+	$(BIN)/python benchmarks/error.py $(call small,$*) --examples 8 --reductions depth width > $(SMALL)/$*-error.csv
 
 setup: .venv/ready
 

@@ -26,14 +26,14 @@ from typing import Any
 
 import numpy as np
 
-STEPS, ROWS, HELD_OUT, RATE = 5, 4, 16, 5e-4
+ROWS, HELD_OUT, RATE = 4, 16, 5e-4
 LONGEST = 384
 TRAINERS = ("trainer-default", "trainer-float32", "trainer-bf16")
 RATES = (0.3, 0.6, 0.9)
 
 
-def measure(model: str, variant: str, reduction: str, prune: float) -> dict[str, float]:
-    """One training of STEPS steps; runs in a process of its own."""
+def measure(model: str, variant: str, reduction: str, prune: float, steps: int) -> dict[str, float]:
+    """One training of so many steps; runs in a process of its own."""
     from airtune.learning.evaluation import evaluate
     from airtune.learning.models import base_path, load_base
     from airtune.learning.tasks import load_task
@@ -44,10 +44,10 @@ def measure(model: str, variant: str, reduction: str, prune: float) -> dict[str,
     from airtune.scenario import Lora, Task
 
     base = load_base(model)
-    data = load_task(Task(train_examples=STEPS * ROWS, test_examples=HELD_OUT), 0)
+    data = load_task(Task(train_examples=steps * ROWS, test_examples=HELD_OUT), 0)
     train, test = ([encode(one, base.tokenizer, LONGEST) for one in part] for part in (data.train, data.test))
     pad = base.tokenizer.pad_token_id
-    chosen = list(batches(train, ROWS, STEPS, generator(0, "benchmark"), pad))
+    chosen = list(batches(train, ROWS, steps, generator(0, "benchmark"), pad))
     full = model_shape(base.model, Lora())
     adapter = initial_adapter(full, 0)
     if variant in TRAINERS:
@@ -160,6 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=5, help="of each training; the first is not timed")
     parser.add_argument("--rates", type=float, nargs="*", default=RATES)
     parser.add_argument("--without-trainer", action="store_true")
     chosen = parser.parse_args()
@@ -173,7 +174,8 @@ def main() -> None:
             for variant in variants:
                 name, kind, prune = variant
                 kind = "depth" if kind == "none" else kind
-                found[variant].append(pool.submit(measure, chosen.model, name, kind, prune).result())
+                training = pool.submit(measure, chosen.model, name, kind, prune, chosen.steps)
+                found[variant].append(training.result())
     for variant, results in found.items():
         medians = {key: float(np.median([result[key] for result in results])) for key in results[0]}
         # The full model beside it in the same turn: the machine's mood cancels.
