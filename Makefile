@@ -45,7 +45,7 @@ small-%: setup
 	$(BIN)/airtune sweep $(SMALL)/$* --compute 0.25,4
 	$(BIN)/airtune compare $(call small,$*) --methods joint,fedit --reductions depth --learnt $(SMALL)/$*/learnt \
 		--out $(SMALL)/$*-reductions
-	$(BIN)/python benchmarks/error.py $(call small,$*) --examples 8 --reductions depth width > $(SMALL)/$*-error.csv
+	$(BIN)/python benchmarks/error.py $(call small,$*) --examples 8 --reductions depth > $(SMALL)/$*-error.csv
 
 setup: .venv/ready
 
