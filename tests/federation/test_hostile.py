@@ -6,7 +6,7 @@ import pytest
 from hostile import CASES, outcome
 
 
-@pytest.mark.parametrize(("kind", "count"), [("reply", 20), ("file", 40)])
+@pytest.mark.parametrize(("kind", "count"), [("file", 40)])
 def test_what_is_malformed_is_read_or_refused_in_a_line(kind, count):
     _judge(kind, count)
 

@@ -77,7 +77,7 @@ def _bytes(records: RecordDict) -> bytes:
     return b"".join([*parts, *(name.encode() + array.data for name, array in arrays)])
 
 
-@pytest.mark.parametrize("payload", [{}, {"format": "int8"}, {"format": "int4", "keep": 0.25}])
+@pytest.mark.parametrize("payload", [{"format": "float32"}, {}, {"format": "int4", "keep": 0.25}])
 def test_what_is_sent_and_kept_follows_from_the_noised_update_alone(payload, private):
     scenario = changed(private, payload=payload)
     # Clipped, updates of one direction are one: nothing sent or kept may tell them, losses or lengths apart.
