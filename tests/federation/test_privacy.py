@@ -65,7 +65,10 @@ def sent(scenario: Scenario, moves: list[float], loss: float = 1.0, simulated: b
         node = {"partition-id": 0, "num-partitions": 4}
         context = Context(1, node_id=1, node_config=node, state=RecordDict(), run_config=config)
         message = InProcessGrid(client_app, 4, {}).create_message(content, "train", 1, "1")
-        return _bytes(answer(message, context, rule).content) + _bytes(context.state)
+        found = answer(message, context, rule)
+        if found.has_error():
+            raise AirtuneError(found.error.reason)
+        return _bytes(found.content) + _bytes(context.state)
 
     return [reply(move) for move in moves]
 
