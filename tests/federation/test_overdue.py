@@ -21,6 +21,7 @@ from airtune.federation.trainings import Trainings, train_clients
 from airtune.planning import Pace
 from airtune.pruning.adapters import initial_adapter
 from airtune.pruning.measured import measured_path
+from airtune.scenario.learning import Payload
 
 NODES = {0: 1, 1: 2, 2: 3, 3: 4}
 SLOW = 3  # the node that is late
@@ -29,7 +30,9 @@ KNOWN = Gradients(np.ones(4), np.ones(4))
 
 @pytest.fixture(scope="module")
 def setting(tiny) -> Setting:
-    return make_setting(tiny, measured_path(tiny))
+    """The clients here send back as it is what they were sent."""
+    exact = tiny.model_copy(update={"payload": Payload(format="float32")})
+    return make_setting(exact, measured_path(exact))
 
 
 @pytest.fixture
