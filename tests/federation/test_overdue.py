@@ -21,7 +21,7 @@ from airtune.federation.trainings import Trainings, train_clients
 from airtune.planning import Pace
 from airtune.pruning.adapters import initial_adapter
 from airtune.pruning.measured import measured_path
-from airtune.scenario.learning import Payload
+from airtune.scenario import Payload
 
 NODES = {0: 1, 1: 2, 2: 3, 3: 4}
 SLOW = 3  # the node that is late
