@@ -245,7 +245,7 @@ def test_energy_is_no_budget_of_a_flower_run_where_nobody_knows_it(tiny, tmp_pat
     groups = [group.model_dump() for group in tiny.clients]
     groups[1]["device"]["power"] = None
     config = {"scenario": dump_scenario(changed(tiny, clients=groups)), "out": str(tmp_path / "run")}
-    config |= {"resume": False, "budget": "20 J", "progress": str(tmp_path / "progress")}
+    config |= {"resume": False, "budget": "20 J", "deadline": "", "progress": str(tmp_path / "progress")}
     context = Context(1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
     with pytest.raises(InputError, match=r"clients\.1\.power: found nothing"):
         flower_app(InProcessGrid(client_app, 4, {}), context)
