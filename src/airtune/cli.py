@@ -170,6 +170,34 @@ def run(
 
 
 @app.command()
+def testbed(
+    scenario: ScenarioFile,
+    method: MethodName = None,
+    task: TaskName = None,
+    data: DataPlace = None,
+    rounds: RoundCount = None,
+    bandwidth: BandwidthShares = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results.", show_default="runs/testbed-NAME-METHOD")
+    ] = None,
+) -> None:
+    """Run with real clients on shaped links and CPU quotas, and measure it: Linux, as root."""
+    from airtune.files import new_folder
+    from airtune.results.terminal import RunProgress, print_run
+    from airtune.scenario_file import load_scenario
+    from airtune.testbed.rows import print_rows
+
+    chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds, bandwidth=bandwidth)
+    directory = out or new_folder(f"testbed-{chosen.name}-{chosen.method}")
+    with RunProgress(chosen) as progress:
+        from airtune.testbed.run import run_on_testbed
+
+        run_on_testbed(chosen, directory, progress)
+    print_run(directory)
+    print_rows(directory)
+
+
+@app.command()
 def compare(
     scenario: ScenarioFile,
     methods: Annotated[str, typer.Option(help="Methods, with commas between.", show_default=False)],

@@ -1,6 +1,6 @@
 """Who is told how a run or a comparison goes on, while it does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -9,6 +9,13 @@ class Observer:
 
     def on_start(self, event: dict[str, Any], rounds_done: int) -> None:
         """The run begins, or goes on after `rounds_done` rounds; `event` is its start event."""
+
+    def on_plan(self, round_number: int, rates: Mapping[str, tuple[float, float]]) -> None:
+        """A round is planned, and its messages are sent next.
+
+        Args:
+            rates: bit/s (down, up) of its links, by client id; of those who take part.
+        """
 
     def on_client(self, round_number: int, client: str, loss: float | None) -> None:
         """A client finished its training of a round; with privacy it withholds its loss."""
@@ -40,6 +47,11 @@ class Observers(Observer):
         """Tells all."""
         for one in self._told:
             one.on_start(event, rounds_done)
+
+    def on_plan(self, round_number: int, rates: Mapping[str, tuple[float, float]]) -> None:
+        """Tells all."""
+        for one in self._told:
+            one.on_plan(round_number, rates)
 
     def on_client(self, round_number: int, client: str, loss: float | None) -> None:
         """Tells all."""

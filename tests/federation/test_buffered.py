@@ -16,6 +16,7 @@ from airtune.federation.grid import InProcessGrid
 from airtune.federation.learn import Learner
 from airtune.federation.round import plan_round
 from airtune.federation.setting import Setting, make_setting
+from airtune.observer import Observer
 from airtune.planning import Pace
 from airtune.pruning.measured import measured_path
 from airtune.results.events import read_events
@@ -49,7 +50,7 @@ def states(setting: Setting) -> list[Checkpoint]:
     begin = learner.begin()
     found = [Checkpoint(0, 0.0, begin.key, begin.adapter, {}, {})]
     for _ in range(ROUNDS):
-        _, state = play_buffered_round(setting, learner, found[-1], quiet)
+        _, state = play_buffered_round(setting, learner, found[-1], Observer())
         found.append(state)
     return found
 
@@ -105,7 +106,7 @@ def test_stale_updates_count_less(setting, states):
 def test_a_checkpoint_holds_what_is_on_its_way(setting, states, tmp_path):
     """A round from what was written is the round from what was not."""
     states[3].save(tmp_path)
-    _, found = play_buffered_round(setting, learner_of(setting), Checkpoint.load(tmp_path), quiet)
+    _, found = play_buffered_round(setting, learner_of(setting), Checkpoint.load(tmp_path), Observer())
     expected = states[4]
     assert (found.key, found.clock_s, found.event) == (expected.key, expected.clock_s, expected.event)
     for arrays, wanted in ((found.adapter, expected.adapter), (found.flights, expected.flights)):

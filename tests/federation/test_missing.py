@@ -16,6 +16,7 @@ from airtune.federation.grid import InProcessGrid
 from airtune.federation.learn import Learner
 from airtune.federation.round import plan_round, play_round
 from airtune.federation.setting import Setting, make_setting
+from airtune.observer import Observer
 from airtune.planning import Pace
 from airtune.pruning.measured import measured_path
 from airtune.results.events import read_events
@@ -47,7 +48,7 @@ def played(scenario: Scenario) -> tuple[Setting, Learner, Checkpoint, Checkpoint
     learner = Learner(grid, nodes, setting)
     begin = learner.begin()
     before = Checkpoint(0, 0.0, begin.key, begin.adapter, {}, {"loss": begin.loss})
-    _, after = play_round(setting, learner, before, lambda client, loss: None)
+    _, after = play_round(setting, learner, before, Observer())
     return setting, learner, before, after
 
 

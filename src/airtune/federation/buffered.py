@@ -20,9 +20,10 @@ from airtune.federation.learn import Learner, merge
 from airtune.federation.learnt_rounds import next_key, without
 from airtune.federation.messages import Assignment
 from airtune.federation.missing import late_rows
-from airtune.federation.round import PlannedRound, clocked, known_energy, plan_round
+from airtune.federation.round import PlannedRound, announced, clocked, known_energy, plan_round
 from airtune.federation.setting import Setting
-from airtune.federation.trainings import Listener, Trainings
+from airtune.federation.trainings import Trainings
+from airtune.observer import Observer
 from airtune.planning import Pace, Plan
 from airtune.privacy.accountant import spent
 from airtune.pruning.adapters import Adapter, slice_adapter
@@ -51,7 +52,7 @@ class Flight:
 
 
 def play_buffered_round(
-    setting: Setting, learner: Learner, before: Checkpoint, on_client: Listener
+    setting: Setting, learner: Learner, before: Checkpoint, observer: Observer
 ) -> tuple[Plan, Checkpoint]:
     """Send off whoever is idle, then merge the updates that are there first.
 
@@ -65,6 +66,7 @@ def play_buffered_round(
     away = _flights(before)
     busy = {flight.client for flight in away}
     idle = {client: asked for client, asked in planned.assignments.items() if client not in busy}
+    on_client = announced(setting, planned, observer)
     done = learner.train(before, idle, on_client) if idle else Trainings({}, {}, {})
     facts = clocked(setting, planned, done.facts, done.failed)
     for client, row in zip(done.facts, facts["clients"], strict=True):

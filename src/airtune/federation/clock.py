@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from airtune.costs.count import Workload, download_bytes, step_flops, upload_bytes
 from airtune.costs.round_time import ClientTime, clock_client, downlink_rates, uplink_rates
@@ -12,6 +13,7 @@ from airtune.federation.gradients import unknown
 from airtune.federation.setting import Setting
 from airtune.planning import Plan
 from airtune.radio.channel import Channels
+from airtune.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,7 @@ def clock_round(
     """
     scenario = setting.scenario
     takes_part = np.isin(np.arange(len(plan.prune)), list(work))
-    down = downlink_rates(scenario, channels, takes_part)
-    up = uplink_rates(scenario, channels, plan.bandwidth_hz)
+    down, up = link_rates(scenario, channels, plan.bandwidth_hz, takes_part)
     members = scenario.members()
     return {
         client: clock_client(
@@ -51,6 +52,17 @@ def clock_round(
         )
         for client, done in work.items()
     }
+
+
+def link_rates(
+    scenario: Scenario,
+    channels: Channels,
+    bandwidth_hz: npt.NDArray[np.float64],
+    takes_part: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Download and upload rates of a round in bit/s, (clients,) each."""
+    down = downlink_rates(scenario, channels, takes_part)
+    return down, uplink_rates(scenario, channels, bandwidth_hz)
 
 
 def clock_unplanned(setting: Setting, number: int, channels: Channels, work: Mapping[int, Work]) -> float:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,12 +88,13 @@ def _play(
             home = Path(tempfile.mkdtemp(prefix="airtune-"))
             stack.callback(shutil.rmtree, home, ignore_errors=True)
             progress = home / "progress.jsonl"
-            _write_app(home / "app", dump_scenario(scenario), folder.directory, options, progress)
+            write_app(home / "app", _configuration(scenario, folder.directory, options, progress))
             plan = _process_plan(home, len(scenario.members()), simulation)
         except OSError as error:
             raise AirtuneError(f"Flower's engine cannot be started: {error}") from error
         reader = ProgressReader(progress, observer)
-        _follow(plan, home, reader)
+        keeper = [sys.executable, "-m", "airtune.federation.keeper", plan.to_json(), str(home)]
+        follow(keeper, home, reader)
         if not reader.over:
             stack.pop_all()  # the log stays
             raise AirtuneError(f"Flower's engine stopped before the run's end; see {home / 'flower.log'}")
@@ -100,16 +102,19 @@ def _play(
         raise AirtuneError(reader.failure)
 
 
-def _follow(plan: ProcessPlan, home: Path, reader: ProgressReader) -> None:
-    """Pass on what the run tells until it or its processes have ended; afterwards none of them is left."""
-    keeper = [sys.executable, "-m", "airtune.federation.keeper", plan.to_json(), str(home)]
+def follow(keeper: list[str], home: Path, reader: ProgressReader) -> None:
+    """Pass on what the run tells until it or its processes have ended; afterwards none of them is left.
+
+    Args:
+        keeper: command of the process that keeps them.
+    """
     with (home / "flower.log").open("wb") as log:
         process = subprocess.Popen(
             keeper,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_environment(home),
+            env=environment(home),
             start_new_session=True,  # Ctrl-C is for this process, which then closes the keeper's input
         )
     assert process.stdin is not None
@@ -123,10 +128,11 @@ def _follow(plan: ProcessPlan, home: Path, reader: ProgressReader) -> None:
         process.wait()
 
 
-def _write_app(folder: Path, scenario: str, directory: Path, options: RunOptions, progress: Path) -> None:
-    """The Flower app of this run: the package's two apps, and the run's configuration."""
-    config = {
-        "scenario": scenario,
+def _configuration(
+    scenario: Scenario, directory: Path, options: RunOptions, progress: Path
+) -> dict[str, str | bool]:
+    return {
+        "scenario": dump_scenario(scenario),
         "out": str(directory),
         "resume": True,  # it has been prepared
         "budget": str(options.budget or ""),
@@ -135,6 +141,15 @@ def _write_app(folder: Path, scenario: str, directory: Path, options: RunOptions
         "state": str(directory / CLIENT_FILES),
         "simulated": True,
     }
+
+
+def write_app(
+    folder: Path,
+    config: Mapping[str, str | bool],
+    server: str = "airtune.federation.flower_app",
+    client: str = "airtune.federation.client_app",
+) -> None:
+    """The Flower app of one run: the package's two apps (modules with an `app`), and the run's configuration."""
     # A JSON string is a TOML string, and numbers and truths are alike.
     values = "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in config.items())
     folder.mkdir()
@@ -149,8 +164,8 @@ license = "Apache-2.0"
 publisher = "airtune"
 
 [tool.flwr.app.components]
-serverapp = "airtune.federation.flower_app:app"
-clientapp = "airtune.federation.client_app:app"
+serverapp = "{server}:app"
+clientapp = "{client}:app"
 
 [tool.flwr.app.config]
 {values}
@@ -162,24 +177,34 @@ clientapp = "airtune.federation.client_app:app"
 def _process_plan(home: Path, clients: int, simulation: bool) -> ProcessPlan:
     """What to start: a SuperLink, a SuperNode for every client of a deployment, and the run."""
     port, *node_ports = free_ports(1 if simulation else 1 + clients)
-    (home / "flwr").mkdir()
-    (home / "flwr" / "config.toml").write_text(
-        f'[superlink]\ndefault = "{CONNECTION}"\n\n'
-        f'[superlink.{CONNECTION}]\naddress = "{HOST}:{port}"\ninsecure = true\n'
-    )
-    superlink = [_command("flower-superlink"), "--insecure", "--host", HOST, "--port", str(port)]
-    run = [_command("flwr"), "run", str(home / "app"), CONNECTION, "--stream"]
+    superlink = [flower_command("flower-superlink"), "--insecure", "--host", HOST, "--port", str(port)]
+    run = run_command(home, port)
     if simulation:
         superlink.append("--simulation")
         # As many clients at once as there are cores for their threads.
         resources = f"num-supernodes={clients} client-resources-num-cpus={torch.get_num_threads()}"
         run += ["--federation-config", f"{resources} client-resources-num-gpus=0.0"]
-    node = [_command("flower-supernode"), "--insecure", "--superlink", f"{HOST}:{port}", "--host", HOST]
     nodes = [
-        [*node, "--port", str(own), "--node-config", f"partition-id={client} num-partitions={clients}"]
-        for client, own in enumerate(node_ports)
+        node_command(client, clients, f"{HOST}:{port}", own) for client, own in enumerate(node_ports)
     ]
     return ProcessPlan(superlink, f"http://{HOST}:{port}/health", nodes, run)
+
+
+def run_command(home: Path, port: int) -> list[str]:
+    """Runs the app in `home` on the SuperLink of this port, whose address is written down for it."""
+    (home / "flwr").mkdir()
+    (home / "flwr" / "config.toml").write_text(
+        f'[superlink]\ndefault = "{CONNECTION}"\n\n'
+        f'[superlink.{CONNECTION}]\naddress = "{HOST}:{port}"\ninsecure = true\n'
+    )
+    return [flower_command("flwr"), "run", str(home / "app"), CONNECTION, "--stream"]
+
+
+def node_command(client: int, clients: int, superlink: str, port: int) -> list[str]:
+    """Starts a client's SuperNode, with a port of its own for its processes."""
+    partition = f"partition-id={client} num-partitions={clients}"
+    node = [flower_command("flower-supernode"), "--insecure", "--superlink", superlink]
+    return [*node, "--host", HOST, "--port", str(port), "--node-config", partition]
 
 
 def free_ports(count: int) -> list[int]:
@@ -191,13 +216,13 @@ def free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
-def _command(name: str) -> str:
+def flower_command(name: str) -> str:
     """Flower's console script of that name, of this environment if it has one."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else name
 
 
-def _environment(home: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
     """This process's environment, with Flower's files in `home` and as many threads a client as here."""
     given = dict(os.environ)
     # Flower starts its other commands by name.

@@ -10,7 +10,7 @@ from airtune.costs.energy import client_energy, energy_j
 from airtune.costs.error import Gradients
 from airtune.costs.round_time import steps_within
 from airtune.federation.checkpoint import Checkpoint
-from airtune.federation.clock import Work, clock_round, clock_unplanned
+from airtune.federation.clock import Work, clock_round, clock_unplanned, link_rates
 from airtune.federation.gradients import unknown, update
 from airtune.federation.learn import Learner
 from airtune.federation.learnt_rounds import ClientTraining, LearntRound
@@ -18,6 +18,7 @@ from airtune.federation.messages import Assignment
 from airtune.federation.missing import FAILURE, OUTAGE, late_rows, lost_row, missing, work_in_vain
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import Listener
+from airtune.observer import Observer
 from airtune.planning import Pace, Plan
 from airtune.privacy.accountant import spent
 from airtune.radio.channel import Channels, draw_channels
@@ -48,7 +49,7 @@ class PlannedRound:
 
 
 def play_round(
-    setting: Setting, learner: Learner, before: Checkpoint, on_client: Listener
+    setting: Setting, learner: Learner, before: Checkpoint, observer: Observer
 ) -> tuple[Plan, Checkpoint]:
     """Plan and play the round after `before`: everybody planned for trains, and the server waits for all.
 
@@ -65,6 +66,7 @@ def play_round(
         known = Gradients.from_fields(before.event["gradients"])
     pace = Pace(**before.event.get("pace", {}))
     planned = plan_round(setting, known, pace, before.round_number + 1)
+    on_client = announced(setting, planned, observer)
     learnt = learner.learn(before, planned.arriving, on_client) if planned.arriving else _nothing(before)
     known, pace = known_after(setting, known, planned, learnt), pace.after(planned.plan)
     facts = clocked(setting, planned, learnt.training, learnt.failed)
@@ -124,6 +126,15 @@ def plan_round(setting: Setting, known: Gradients, pace: Pace, number: int) -> P
     return PlannedRound(
         number, channels, plan, assignments, missing(scenario, number, plan, done_s) if waits else {}
     )
+
+
+def announced(setting: Setting, planned: PlannedRound, observer: Observer) -> Listener:
+    """Tell of a planned round, and how to tell of clients that finish in it."""
+    plan, members = planned.plan, setting.scenario.members()
+    down, up = link_rates(setting.scenario, planned.channels, plan.bandwidth_hz, plan.participates)
+    links = {members[client].id: (float(down[client]), float(up[client])) for client in planned.assignments}
+    observer.on_plan(planned.number, links)
+    return lambda client, loss: observer.on_client(planned.number, client, loss)
 
 
 def _nothing(before: Checkpoint) -> LearntRound:

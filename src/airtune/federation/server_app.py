@@ -131,10 +131,7 @@ def run_rounds(
         if budget is not None and spent >= budget.amount:
             break
 
-        def on_client(client: str, loss: float | None, number: int = round_number) -> None:
-            observer.on_client(number, client, loss)
-
-        plan, state = play(setting, learner, state, on_client)
+        plan, state = play(setting, learner, state, observer)
         state.event["elapsed_s"] = time.perf_counter() - started
         folder.write_plan(round_number, plan)
         folder.keep(state)

@@ -1,0 +1,66 @@
+"""The round before the first: what this machine computes, and what Flower takes beside computing and sending.
+
+Everybody trains the whole model for as many steps as in a round, at once, without quotas and on unshaped
+links. Nothing of it is merged.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from flwr.serverapp import Grid
+
+from airtune.costs.count import step_flops
+from airtune.errors import AirtuneError
+from airtune.federation.exchange import nodes_by_client
+from airtune.federation.messages import Assignment
+from airtune.federation.setting import Setting
+from airtune.federation.trainings import train_clients
+from airtune.pruning.adapters import initial_adapter
+from airtune.testbed.client_app import CALIBRATION, computing
+from airtune.testbed.wire import Wire
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`core_flops_per_s`: of one thread in training, a processor second; `overhead_s` (clients,): a round's."""
+
+    core_flops_per_s: float
+    overhead_s: npt.NDArray[np.float64]
+
+
+def calibrate(grid: Grid, setting: Setting, home: Path, wire: Wire) -> Calibration:
+    """Play the round.
+
+    Raises:
+        AirtuneError: a client has failed; says which, and why.
+    """
+    scenario, full = setting.scenario, setting.measured.path.full
+    ids = [member.id for member in scenario.members()]
+    nodes = nodes_by_client(grid, ids)
+    whole = setting.measured.path.reduction(0.0)
+    asked = {
+        client: Assignment(CALIBRATION, scenario.training.steps, whole, 0.0, {}) for client in range(len(ids))
+    }
+    done_at: dict[str, float] = {}
+
+    def on_client(client: str, loss: float) -> None:
+        done_at[client] = time.monotonic()
+
+    wire.start()
+    begin = time.monotonic()
+    done = train_clients(grid, nodes, setting, initial_adapter(full, scenario.seed), asked, on_client)
+    wire.stop()
+    for client, why in done.failed.items():
+        raise AirtuneError(f"testbed: client {ids[client]}: {why}")
+    told = [computing(home, CALIBRATION, client) for client in range(len(ids))]
+    flops = sum(step_flops(whole.shape(full), step) for facts in done.facts.values() for step in facts.work)
+    overhead = []
+    for client, name in enumerate(ids):
+        down = wire.down(client, begin, told[client].begin).seconds
+        up = wire.up(client, told[client].end, done_at[name]).seconds
+        computed = told[client].end - told[client].begin
+        overhead.append(done_at[name] - begin - down - computed - up)
+    return Calibration(flops / sum(one.cpu_s for one in told), np.array(overhead))

@@ -1,0 +1,44 @@
+"""What a testbed needs, of the machine and of the scenario; checked before anything is made."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from airtune.errors import AirtuneError
+from airtune.methods import METHODS
+from airtune.scenario import Scenario
+from airtune.testbed.cpu_groups import find_hierarchy
+
+COMMANDS = ("ip", "tc", "unshare", "nsenter")
+MOST_CLIENTS = 64
+
+
+def check_machine() -> Path:
+    """The root of the control groups to use.
+
+    Raises:
+        AirtuneError: this is not Linux, not root, or something is missing; says what.
+    """
+    if sys.platform != "linux":
+        raise AirtuneError(f"testbed: found {sys.platform}, expected Linux: namespaces and tc are Linux's")
+    if os.geteuid() != 0:
+        raise AirtuneError(f"testbed: found user {os.geteuid()}, expected root, who may make namespaces")
+    for command in COMMANDS:
+        if shutil.which(command) is None:
+            raise AirtuneError(f"testbed: found no command {command}, expected iproute2 and util-linux")
+    return find_hierarchy()
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """Refuse what has no meaning with real clients.
+
+    Raises:
+        AirtuneError: rounds without waiting, simulated faults, or too many clients.
+    """
+    if METHODS[scenario.method].buffer is not None:
+        raise AirtuneError(f"testbed: found method {scenario.method}, expected one whose rounds wait for all")
+    if not scenario.faults.none:
+        raise AirtuneError("testbed: found faults in the scenario, expected none: nothing is simulated here")
+    if len(scenario.members()) > MOST_CLIENTS:
+        raise AirtuneError(f"testbed: found {len(scenario.members())} clients, expected at most {MOST_CLIENTS}")

@@ -1,0 +1,76 @@
+"""Links between the server and its clients: a veth pair for each, and the shaping of both directions.
+
+Server and clients live in network namespaces without a name. Those end with the last process in them, and
+with them the links: whatever kills the processes removes the network too.
+"""
+
+import subprocess
+from collections.abc import Sequence
+
+# A full Ethernet frame over the TCP payload in it: rates are those of payload, headers come on top.
+FRAME, PAYLOAD = 1514, 1448
+HEADERS = FRAME / PAYLOAD
+# The token bucket holds what its rate fills in a moment: long enough for the kernel's timer, short beside
+# a transfer. A full-sized frame has to fit.
+BURST_S, LEAST_BURST = 0.01, 2 * FRAME
+QUEUE_S, LEAST_QUEUE = 0.2, 64 * 1024
+CLIENT_DEVICE = "eth0"
+
+Command = list[str]
+
+
+def server_device(client: int) -> str:
+    """The server's end of a client's link."""
+    return f"client-{client}"
+
+
+def server_address(client: int) -> str:
+    """Where a client reaches the server."""
+    return f"10.{64 + client // 256}.{client % 256}.1"
+
+
+def client_address(client: int) -> str:
+    """The client's own address."""
+    return server_address(client)[:-1] + "2"
+
+
+def link_commands(client: int, server_process: int) -> list[Command]:
+    """Make a client's link, from within its namespace; the other end goes to the server's namespace."""
+    at_server = ["nsenter", f"--target={server_process}", "--net"]
+    device = server_device(client)
+    pair = ["ip", "link", "add", CLIENT_DEVICE, "type", "veth"]
+    return [
+        ["ip", "link", "set", "lo", "up"],
+        [*pair, "peer", "name", device, "netns", str(server_process)],
+        [*at_server, "ip", "address", "add", f"{server_address(client)}/30", "dev", device],
+        [*at_server, "ip", "link", "set", device, "up"],
+        ["ip", "address", "add", f"{client_address(client)}/30", "dev", CLIENT_DEVICE],
+        ["ip", "link", "set", CLIENT_DEVICE, "up"],
+    ]
+
+
+def shape_commands(client: int, client_process: int, down: float, up: float) -> list[Command]:
+    """Shape a client's link to rates of payload in bit/s, from within the server's namespace."""
+    at_client = ["nsenter", f"--target={client_process}", "--net"]
+    return [_shape(server_device(client), down), [*at_client, *_shape(CLIENT_DEVICE, up)]]
+
+
+def run_all(commands: Sequence[Command]) -> None:
+    """Run commands one after the other.
+
+    Raises:
+        OSError: one cannot be run or has failed; says which, and what it said.
+    """
+    for command in commands:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise OSError(f"{' '.join(command)}: {' '.join(done.stderr.split())}")
+
+
+def _shape(device: str, rate: float) -> Command:
+    """A token bucket filter (tbf) on what leaves by a device."""
+    bits = rate * HEADERS
+    burst = max(round(bits / 8 * BURST_S), LEAST_BURST)
+    queue = max(round(bits / 8 * QUEUE_S), LEAST_QUEUE)
+    shape = ["tbf", "rate", f"{round(bits)}bit", "burst", str(burst), "limit", str(queue)]
+    return ["tc", "qdisc", "replace", "dev", device, "root", *shape]
