@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,12 +26,19 @@ from airtune.federation.keeper import ProcessPlan
 from airtune.federation.progress import ProgressReader
 from airtune.federation.residual import CLIENT_FILES, hand_over
 from airtune.federation.server_app import RunOptions
+from airtune.federation.warm_node import (
+    HOST,
+    flower_command,
+    node_command,
+    search_path,
+    warm_node_command,
+    write_warm_start,
+)
 from airtune.observer import Observer
 from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario
 from airtune.version import __version__
 
-HOST = "127.0.0.1"
 READ_S = 0.2
 CONNECTION = "airtune"  # its name in Flower's configuration
 
@@ -89,6 +97,7 @@ def _play(
             stack.callback(shutil.rmtree, home, ignore_errors=True)
             progress = home / "progress.jsonl"
             write_app(home / "app", _configuration(scenario, folder.directory, options, progress))
+            write_warm_start(home, dump_scenario(scenario))
             plan = _process_plan(home, len(scenario.members()), simulation)
         except OSError as error:
             raise AirtuneError(f"Flower's engine cannot be started: {error}") from error
@@ -184,9 +193,8 @@ def _process_plan(home: Path, clients: int, simulation: bool) -> ProcessPlan:
         # As many clients at once as there are cores for their threads.
         resources = f"num-supernodes={clients} client-resources-num-cpus={torch.get_num_threads()}"
         run += ["--federation-config", f"{resources} client-resources-num-gpus=0.0"]
-    nodes = [
-        node_command(client, clients, f"{HOST}:{port}", own) for client, own in enumerate(node_ports)
-    ]
+    start = node_command if torch.cuda.is_available() else partial(warm_node_command, home)
+    nodes = [start(client, clients, f"{HOST}:{port}", own) for client, own in enumerate(node_ports)]
     return ProcessPlan(superlink, f"http://{HOST}:{port}/health", nodes, run)
 
 
@@ -200,13 +208,6 @@ def run_command(home: Path, port: int) -> list[str]:
     return [flower_command("flwr"), "run", str(home / "app"), CONNECTION, "--stream"]
 
 
-def node_command(client: int, clients: int, superlink: str, port: int) -> list[str]:
-    """Starts a client's SuperNode, with a port of its own for its processes."""
-    partition = f"partition-id={client} num-partitions={clients}"
-    node = [flower_command("flower-supernode"), "--insecure", "--superlink", superlink]
-    return [*node, "--host", HOST, "--port", str(port), "--node-config", partition]
-
-
 def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface that nobody listens on."""
     with ExitStack() as stack:
@@ -216,17 +217,12 @@ def free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
-def flower_command(name: str) -> str:
-    """Flower's console script of that name, of this environment if it has one."""
-    beside = Path(sys.executable).with_name(name)
-    return str(beside) if beside.exists() else name
-
-
 def environment(home: Path) -> dict[str, str]:
     """This process's environment, with Flower's files in `home` and as many threads a client as here."""
     given = dict(os.environ)
     # Flower starts its other commands by name.
-    given["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)])
+    own_path = [str(search_path(home)), str(Path(sys.executable).parent)]
+    given["PATH"] = os.pathsep.join([*own_path, given.get("PATH", os.defpath)])
     for name in ("NO_PROXY", "no_proxy"):
         given[name] = ",".join(filter(None, [given.get(name), HOST]))
     own = {"FLWR_HOME": str(home / "flwr"), "RAY_TMPDIR": str(home)}

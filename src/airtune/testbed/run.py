@@ -8,17 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from airtune.errors import AirtuneError
-from airtune.federation.flower import (
-    HOST,
-    flower_command,
-    follow,
-    node_command,
-    run_command,
-    write_app,
-)
+from airtune.federation.flower import follow, run_command, write_app
 from airtune.federation.keeper import ProcessPlan
 from airtune.federation.progress import ProgressReader
 from airtune.federation.residual import CLIENT_FILES
+from airtune.federation.warm_node import HOST, flower_command, warm_node_command, write_warm_start
 from airtune.files import made_folder
 from airtune.observer import Observer
 from airtune.scenario import Scenario
@@ -60,6 +54,7 @@ def run_on_testbed(scenario: Scenario, directory: Path, observer: Observer) -> N
                 "groups": str(groups.parent),
             }
             write_app(home / "app", config, "airtune.testbed.server_app", "airtune.testbed.client_app")
+            write_warm_start(home, dump_scenario(scenario))
             plan = _process_plan(home, clients)
         except OSError as error:
             raise AirtuneError(f"the testbed cannot be started: {error}") from error
@@ -82,7 +77,7 @@ def _process_plan(home: Path, clients: int) -> ProcessPlan:
             *own,
             str(client),
             str(home),
-            *node_command(client, clients, f"{server_address(client)}:{PORT}", PORT),
+            *warm_node_command(home, client, clients, f"{server_address(client)}:{PORT}", PORT),
         ]
         for client in range(clients)
     ]

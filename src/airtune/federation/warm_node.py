@@ -1,0 +1,134 @@
+"""A SuperNode whose clients start warm: `python -m airtune.federation.warm_node FOLDER CLIENT CLIENTS SUPERLINK PORT`.
+
+Flower starts a process for every message, which would import PyTorch and load model and data anew each time.
+So this process loads them once, starts the SuperNode and forks for every message. Flower starts its client
+processes by name: FOLDER/bin, which leads the search path, has a `flwr-clientapp` that only hands its
+arguments over, through a pipe of this node's. Not for GPUs: what CUDA has begun no fork can go on with.
+"""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMAND = "flwr-clientapp"
+PIPE = "AIRTUNE_NODE"  # in the environment: the pipe of the node that a process belongs to
+SCENARIO = "scenario.yaml"  # in FOLDER: what the clients will train on
+CHECK_S = 0.5
+HOST = "127.0.0.1"
+
+
+def write_warm_start(folder: Path, scenario: str) -> None:
+    """Put into a folder what nodes need that start warm, for clients of this scenario.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    command = search_path(folder) / COMMAND
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\necho "$*" > "${PIPE}"\n')
+    command.chmod(0o700)
+    (folder / SCENARIO).write_text(scenario, encoding="utf-8")
+
+
+def node_command(client: int, clients: int, superlink: str, port: int) -> list[str]:
+    """Starts a client's SuperNode, with a port of its own for its processes."""
+    partition = f"partition-id={client} num-partitions={clients}"
+    node = [flower_command("flower-supernode"), "--insecure", "--superlink", superlink]
+    return [*node, "--host", HOST, "--port", str(port), "--node-config", partition]
+
+
+def warm_node_command(folder: Path, client: int, clients: int, superlink: str, port: int) -> list[str]:
+    """Starts it with everything loaded (`write_warm_start`)."""
+    node = [sys.executable, "-m", "airtune.federation.warm_node", str(folder)]
+    return [*node, str(client), str(clients), superlink, str(port)]
+
+
+def flower_command(name: str) -> str:
+    """Flower's console script of that name, of this environment if it has one."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else name
+
+
+def search_path(folder: Path) -> Path:
+    """What has to lead the search path of nodes that start warm."""
+    return folder / "bin"
+
+
+def serve(pipe: Path, node: subprocess.Popen[bytes], threads: int) -> int:
+    """Fork for every line of arguments that comes through the pipe, until the SuperNode has ended.
+
+    Args:
+        threads: to compute with in a client.
+
+    Returns:
+        The SuperNode's exit status.
+    """
+    reading = os.open(pipe, os.O_RDWR)  # which keeps it open while nobody writes
+    begun, clients = b"", set[int]()
+    while node.poll() is None:
+        if select.select([reading], [], [], CHECK_S)[0]:
+            *lines, begun = (begun + os.read(reading, 65536)).split(b"\n")
+            for line in lines:
+                client = os.fork()
+                if client == 0:
+                    os.close(reading)
+                    _be_client(line.decode().split(), threads)
+                clients.add(client)
+        clients -= {client for client in clients if os.waitpid(client, os.WNOHANG)[0]}
+    return node.returncode
+
+
+def _be_client(arguments: Sequence[str], threads: int) -> None:
+    """Do what Flower's own command does, and end."""
+    import torch
+    from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
+
+    torch.set_num_threads(threads)
+    sys.argv = [COMMAND, *arguments]
+    status = 1
+    try:
+        flwr_clientapp()
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _load(folder: Path) -> int:
+    """Everything that a client would load. Starts no threads, which a fork would lose.
+
+    Returns:
+        The number of threads to compute with later.
+    """
+    import flwr.supernode.cli.flwr_clientapp
+    import torch
+
+    import airtune.federation.client_round  # noqa: F401
+    from airtune.learning.local_data import client_examples
+    from airtune.scenario_file import configured_scenario
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    client_examples(configured_scenario((folder / SCENARIO).read_text(encoding="utf-8")))
+    return threads
+
+
+def main() -> None:
+    """Entry point."""
+    folder, client, clients, superlink, port = sys.argv[1:]
+    pipe = Path(folder) / f"node-{client}"
+    os.mkfifo(pipe, 0o600)
+    threads = _load(Path(folder))
+    command = node_command(int(client), int(clients), superlink, int(port))
+    node = subprocess.Popen(command, env=os.environ | {PIPE: str(pipe)})
+    sys.exit(serve(pipe, node, threads))
+
+
+if __name__ == "__main__":
+    main()
