@@ -169,8 +169,8 @@ def run(
     print_run(directory)
 
 
-@app.command()
-def testbed(
+@app.command("testbed")
+def on_testbed(
     scenario: ScenarioFile,
     method: MethodName = None,
     task: TaskName = None,

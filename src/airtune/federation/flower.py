@@ -158,7 +158,11 @@ def write_app(
     server: str = "airtune.federation.flower_app",
     client: str = "airtune.federation.client_app",
 ) -> None:
-    """The Flower app of one run: the package's two apps (modules with an `app`), and the run's configuration."""
+    """The Flower app of one run, and its configuration.
+
+    Args:
+        server, client: modules whose `app` is the ServerApp or the ClientApp.
+    """
     # A JSON string is a TOML string, and numbers and truths are alike.
     values = "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in config.items())
     folder.mkdir()

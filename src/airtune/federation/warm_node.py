@@ -1,4 +1,6 @@
-"""A SuperNode whose clients start warm: `python -m airtune.federation.warm_node FOLDER CLIENT CLIENTS SUPERLINK PORT`.
+"""A SuperNode whose clients start with everything loaded.
+
+`python -m airtune.federation.warm_node FOLDER CLIENT CLIENTS SUPERLINK PORT`
 
 Flower starts a process for every message, which would import PyTorch and load model and data anew each time.
 So this process loads them once, starts the SuperNode and forks for every message. Flower starts its client
@@ -106,7 +108,7 @@ def _load(folder: Path) -> int:
     Returns:
         The number of threads to compute with later.
     """
-    import flwr.supernode.cli.flwr_clientapp
+    import flwr.supernode.cli.flwr_clientapp  # noqa: F401
     import torch
 
     import airtune.federation.client_round  # noqa: F401
@@ -124,10 +126,10 @@ def main() -> None:
     folder, client, clients, superlink, port = sys.argv[1:]
     pipe = Path(folder) / f"node-{client}"
     os.mkfifo(pipe, 0o600)
-    threads = _load(Path(folder))
     command = node_command(int(client), int(clients), superlink, int(port))
     node = subprocess.Popen(command, env=os.environ | {PIPE: str(pipe)})
-    sys.exit(serve(pipe, node, threads))
+    # It comes and says so meanwhile; its first message waits.
+    sys.exit(serve(pipe, node, _load(Path(folder))))
 
 
 if __name__ == "__main__":

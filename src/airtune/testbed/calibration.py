@@ -18,17 +18,28 @@ from airtune.federation.exchange import nodes_by_client
 from airtune.federation.messages import Assignment
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import train_clients
-from airtune.pruning.adapters import initial_adapter
+from airtune.pruning.adapters import Adapter, initial_adapter
+from airtune.randomness import generator
 from airtune.testbed.client_app import CALIBRATION, computing
 from airtune.testbed.wire import Wire
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """`core_flops_per_s`: of one thread in training, a processor second; `overhead_s` (clients,): a round's."""
+    """What a testbed is like.
+
+    Attributes:
+        core_flops_per_s: of one thread in training, a processor second.
+        overhead_s: (clients,) what a client's round takes beside downloading, computing and uploading.
+        reading_s: what the server takes from when the last update has passed its link until it has read all.
+        framing: (down, up) bytes that links carry for every byte of the adapter, with all headers and what
+            Flower says beside it.
+    """
 
     core_flops_per_s: float
     overhead_s: npt.NDArray[np.float64]
+    reading_s: float
+    framing: tuple[float, float]
 
 
 def calibrate(grid: Grid, setting: Setting, home: Path, wire: Wire) -> Calibration:
@@ -51,16 +62,33 @@ def calibrate(grid: Grid, setting: Setting, home: Path, wire: Wire) -> Calibrati
 
     wire.start()
     begin = time.monotonic()
-    done = train_clients(grid, nodes, setting, initial_adapter(full, scenario.seed), asked, on_client)
+    done = train_clients(grid, nodes, setting, _unlike_arrays(setting), asked, on_client)
     wire.stop()
     for client, why in done.failed.items():
         raise AirtuneError(f"testbed: client {ids[client]}: {why}")
     told = [computing(home, CALIBRATION, client) for client in range(len(ids))]
     flops = sum(step_flops(whole.shape(full), step) for facts in done.facts.values() for step in facts.work)
-    overhead = []
+    overhead, carried, last = [], np.zeros(2), begin
     for client, name in enumerate(ids):
-        down = wire.down(client, begin, told[client].begin).seconds
-        up = wire.up(client, told[client].end, done_at[name]).seconds
+        down = wire.down(client, begin, told[client].begin)
+        up = wire.up(client, told[client].end, done_at[name])
         computed = told[client].end - told[client].begin
-        overhead.append(done_at[name] - begin - down - computed - up)
-    return Calibration(flops / sum(one.cpu_s for one in told), np.array(overhead))
+        overhead.append(up.end - begin - down.seconds - computed - up.seconds)
+        last = max(last, up.end)
+        carried += [down.bytes, up.bytes]
+    facts = done.facts.values()
+    framing = carried / [sum(one.bytes_down for one in facts), sum(one.bytes_up for one in facts)]
+    speed = flops / sum(one.cpu_s for one in told)
+    reading_s = max(done_at.values()) - last
+    return Calibration(speed, np.array(overhead), reading_s, (float(framing[0]), float(framing[1])))
+
+
+def _unlike_arrays(setting: Setting) -> Adapter:
+    """An adapter of no two arrays alike: Flower sends those once, and every B begins as zeros."""
+    adapter = initial_adapter(setting.measured.path.full, setting.scenario.seed)
+    noise = generator(setting.scenario.seed, "calibration")
+    scale = np.float32(1e-6)
+    return {
+        name: array + scale * noise.standard_normal(array.shape, dtype=np.float32)
+        for name, array in adapter.items()
+    }

@@ -1,9 +1,12 @@
-"""Keeps one testbed: `python -m airtune.testbed.keeper PLAN HOME GROUPS CLIENTS`, in a network namespace of its own.
+"""Keeps one testbed, in a network namespace of its own.
+
+`python -m airtune.testbed.keeper PLAN HOME GROUPS CLIENTS`
 
 The keeper of Flower's processes (`federation.keeper`), which also makes the clients' control groups and
 removes them when nobody is left in them.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,10 +14,13 @@ from airtune.federation import keeper
 from airtune.testbed.cpu_groups import CpuGroups
 from airtune.testbed.network import run_all
 
+PRIORITY = 10  # of Flower's processes over training, and over what else the machine does
+
 
 def main() -> None:
     """Entry point."""
     groups = CpuGroups(Path(sys.argv[3]))
+    os.nice(-PRIORITY)
     try:
         groups.make(int(sys.argv[4]))
         run_all([["ip", "link", "set", "lo", "up"]])

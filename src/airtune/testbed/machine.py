@@ -41,4 +41,6 @@ def check_scenario(scenario: Scenario) -> None:
     if not scenario.faults.none:
         raise AirtuneError("testbed: found faults in the scenario, expected none: nothing is simulated here")
     if len(scenario.members()) > MOST_CLIENTS:
-        raise AirtuneError(f"testbed: found {len(scenario.members())} clients, expected at most {MOST_CLIENTS}")
+        raise AirtuneError(
+            f"testbed: found {len(scenario.members())} clients, expected at most {MOST_CLIENTS}"
+        )

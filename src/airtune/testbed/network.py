@@ -7,14 +7,12 @@ with them the links: whatever kills the processes removes the network too.
 import subprocess
 from collections.abc import Sequence
 
-# A full Ethernet frame over the TCP payload in it: rates are those of payload, headers come on top.
-FRAME, PAYLOAD = 1514, 1448
-HEADERS = FRAME / PAYLOAD
 # The token bucket holds what its rate fills in a moment: long enough for the kernel's timer, short beside
-# a transfer. A full-sized frame has to fit.
-BURST_S, LEAST_BURST = 0.01, 2 * FRAME
+# a transfer. A full-sized frame of 1514 bytes has to fit.
+BURST_S, LEAST_BURST = 0.01, 4096
 QUEUE_S, LEAST_QUEUE = 0.2, 64 * 1024
 CLIENT_DEVICE = "eth0"
+SINGLE_FRAMES = ["gso_max_segs", "1"]  # every frame has headers of its own, as on any real link
 
 Command = list[str]
 
@@ -38,10 +36,10 @@ def link_commands(client: int, server_process: int) -> list[Command]:
     """Make a client's link, from within its namespace; the other end goes to the server's namespace."""
     at_server = ["nsenter", f"--target={server_process}", "--net"]
     device = server_device(client)
-    pair = ["ip", "link", "add", CLIENT_DEVICE, "type", "veth"]
+    pair = ["ip", "link", "add", CLIENT_DEVICE, *SINGLE_FRAMES, "type", "veth"]
     return [
         ["ip", "link", "set", "lo", "up"],
-        [*pair, "peer", "name", device, "netns", str(server_process)],
+        [*pair, "peer", "name", device, *SINGLE_FRAMES, "netns", str(server_process)],
         [*at_server, "ip", "address", "add", f"{server_address(client)}/30", "dev", device],
         [*at_server, "ip", "link", "set", device, "up"],
         ["ip", "address", "add", f"{client_address(client)}/30", "dev", CLIENT_DEVICE],
@@ -50,7 +48,7 @@ def link_commands(client: int, server_process: int) -> list[Command]:
 
 
 def shape_commands(client: int, client_process: int, down: float, up: float) -> list[Command]:
-    """Shape a client's link to rates of payload in bit/s, from within the server's namespace."""
+    """Shape a client's link to rates in bit/s, all headers included, from within the server's namespace."""
     at_client = ["nsenter", f"--target={client_process}", "--net"]
     return [_shape(server_device(client), down), [*at_client, *_shape(CLIENT_DEVICE, up)]]
 
@@ -69,8 +67,7 @@ def run_all(commands: Sequence[Command]) -> None:
 
 def _shape(device: str, rate: float) -> Command:
     """A token bucket filter (tbf) on what leaves by a device."""
-    bits = rate * HEADERS
-    burst = max(round(bits / 8 * BURST_S), LEAST_BURST)
-    queue = max(round(bits / 8 * QUEUE_S), LEAST_QUEUE)
-    shape = ["tbf", "rate", f"{round(bits)}bit", "burst", str(burst), "limit", str(queue)]
+    burst = max(round(rate / 8 * BURST_S), LEAST_BURST)
+    queue = max(round(rate / 8 * QUEUE_S), LEAST_QUEUE)
+    shape = ["tbf", "rate", f"{round(rate)}bit", "burst", str(burst), "limit", str(queue)]
     return ["tc", "qdisc", "replace", "dev", device, "root", *shape]

@@ -1,4 +1,6 @@
-"""Starts a client's SuperNode in a network namespace of its own: `python -m airtune.testbed.node CLIENT HOME COMMAND...`.
+"""Starts a client's SuperNode in a network namespace of its own.
+
+`python -m airtune.testbed.node CLIENT HOME COMMAND...`
 
 Its parent, in whose namespace the server is, starts it through `unshare --net`. HOME then holds the number
 of its process, by which others enter the namespace.

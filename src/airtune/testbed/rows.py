@@ -1,8 +1,8 @@
-"""What a testbed reports: predicted and measured seconds of every client and round, as testbed.csv and a table."""
+"""What a testbed reports: predicted and measured seconds, as testbed.csv and as a table."""
 
 import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FILE = "testbed.csv"
+WIDTH = 110
 PHASES = ("download", "compute", "upload", "overhead", "round")
 
 
@@ -22,8 +23,10 @@ PHASES = ("download", "compute", "upload", "overhead", "round")
 class Row:
     """One client's part in one round, in seconds on the wall, and the bytes that its link carried.
 
-    A round lasts from when the server begins to send until it has read this client's update; `overhead` is
-    what of it is neither downloading, computing nor uploading.
+    A client's round lasts from when the server begins to send until its update has passed its link;
+    `overhead` is what of it is neither downloading, computing nor uploading. The round of `all` ends when the
+    server has read the last update. `bytes_down` and `bytes_up` are the adapter's, those on the wire have all
+    that carries it. `cpu_s` are processor seconds of training.
     """
 
     round: int
@@ -38,6 +41,8 @@ class Row:
     overhead_measured_s: float
     round_predicted_s: float
     round_measured_s: float
+    all_predicted_s: float = field(default=0.0, kw_only=True)
+    all_measured_s: float = field(default=0.0, kw_only=True)
     bytes_down: int
     bytes_down_wire: int
     bytes_up: int
@@ -55,10 +60,12 @@ class Row:
 
 def write_rows(directory: Path, rows: Sequence[Row]) -> None:
     """Write testbed.csv in one step."""
-    names = [field.name for field in fields(Row)]
+    names = [one.name for one in fields(Row)]
     lines = [",".join(names)]
     for row in rows:
-        values = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in asdict(row).values()]
+        values = [
+            f"{value:.3f}" if isinstance(value, float) else str(value) for value in asdict(row).values()
+        ]
         lines.append(",".join(values))
     write_whole(directory / FILE, "\n".join(lines) + "\n")
 
@@ -73,7 +80,7 @@ def read_rows(directory: Path) -> list[Row]:
     try:
         with file.open(encoding="utf-8", newline="") as lines:
             return [
-                Row(**{field.name: field.type(told[field.name]) for field in fields(Row)})  # type: ignore[operator]
+                Row(**{one.name: one.type(told[one.name]) for one in fields(Row)})  # type: ignore[operator]
                 for told in csv.DictReader(lines)
             ]
     except (OSError, KeyError, ValueError) as error:
@@ -81,15 +88,9 @@ def read_rows(directory: Path) -> list[Row]:
 
 
 def rounds_s(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    """(predicted, measured) seconds of every round: of whoever was last."""
-    numbers = sorted({row.round for row in rows})
-    return [
-        (
-            max(row.round_predicted_s for row in rows if row.round == number),
-            max(row.round_measured_s for row in rows if row.round == number),
-        )
-        for number in numbers
-    ]
+    """(predicted, measured) seconds of every round."""
+    found = {row.round: (row.all_predicted_s, row.all_measured_s) for row in rows}
+    return [found[number] for number in sorted(found)]
 
 
 def median_error(rows: Sequence[Row], phase: str) -> float:
@@ -97,13 +98,13 @@ def median_error(rows: Sequence[Row], phase: str) -> float:
     return float(np.median([abs(row.measured(phase) / row.predicted(phase) - 1) for row in rows]))
 
 
-def testbed_table(rows: Sequence[Row]) -> "Table":
+def rows_table(rows: Sequence[Row]) -> "Table":
     """Predicted → measured seconds of every client and round."""
     from rich.table import Table
 
-    table = Table(title="predicted → measured, seconds on the wall", title_justify="left")
-    for name in ("round", "client", "download", "compute", "upload", "overhead", "whole round", "off"):
-        table.add_column(name, justify="left" if name == "client" else "right")
+    table = Table(title="predicted → measured, seconds on the wall", title_justify="left", box=None)
+    for name in ("", "client", *PHASES, "off"):
+        table.add_column(name, justify="left" if name == "client" else "right", no_wrap=True)
     for row in rows:
         pairs = [f"{row.predicted(phase):.1f} → {row.measured(phase):.1f}" for phase in PHASES]
         off = f"{row.round_measured_s / row.round_predicted_s - 1:+.1%}"
@@ -111,13 +112,18 @@ def testbed_table(rows: Sequence[Row]) -> "Table":
     return table
 
 
-def testbed_lines(rows: Sequence[Row]) -> list[str]:
+def rows_lines(rows: Sequence[Row]) -> list[str]:
     """How far off predictions were, in sentences."""
     medians = ", ".join(f"{phase} {median_error(rows, phase):.1%}" for phase in PHASES)
-    predicted, measured = map(sum, zip(*rounds_s(rows), strict=True))
+    rounds = rounds_s(rows)
+    whole = [(f"round {number}", *pair) for number, pair in enumerate(rounds, start=1)]
+    whole.append(("all rounds", sum(one for one, _ in rounds), sum(one for _, one in rounds)))
     return [
-        f"median error: {medians}",
-        f"all rounds: predicted {predicted:.1f} s, measured {measured:.1f} s ({measured / predicted - 1:+.1%})",
+        f"median error of clients: {medians}",
+        *(
+            f"{name}: predicted {predicted:.1f} s, measured {measured:.1f} s ({measured / predicted - 1:+.1%})"
+            for name, predicted, measured in whole
+        ),
     ]
 
 
@@ -125,8 +131,8 @@ def print_rows(directory: Path) -> None:
     """The table of a finished run, and how far off its predictions were."""
     from rich.console import Console
 
-    console, rows = Console(highlight=False), read_rows(directory)
-    console.print(testbed_table(rows))
-    for line in testbed_lines(rows):
+    console, rows = Console(highlight=False, width=max(Console().width, WIDTH)), read_rows(directory)
+    console.print(rows_table(rows))
+    for line in rows_lines(rows):
         console.print(line, soft_wrap=True, markup=False)
     console.print(f"measured: {directory / FILE}", soft_wrap=True, markup=False)

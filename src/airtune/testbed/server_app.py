@@ -1,4 +1,4 @@
-"""The ServerApp on a testbed: calibrates it, gives every device its quota, then plays the run and measures it."""
+"""The ServerApp on a testbed: calibrates it, gives devices their quotas, plays the run and measures it."""
 
 import os
 from pathlib import Path

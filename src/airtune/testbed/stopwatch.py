@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class Stopwatch(Observer):
         directory: Path,
     ) -> None:
         self._number_of = {member.id: number for number, member in enumerate(scenario.members())}
-        self._overhead_s, self._factor, self._wire = calibration.overhead_s, factor, wire
+        self._calibration, self._factor, self._wire = calibration, factor, wire
         self._home, self._directory = home, directory
         self._rows: list[Row] = []
         self._begin = 0.0
@@ -45,7 +46,9 @@ class Stopwatch(Observer):
         for name, (down, up) in rates.items():
             client = self._number_of[name]
             process = int(process_file(self._home, client).read_text())
-            run_all(shape_commands(client, process, down / self._factor, up / self._factor))
+            # Planned rates are those of the adapter's bytes: what carries them comes on top.
+            down_framing, up_framing = (one / self._factor for one in self._calibration.framing)
+            run_all(shape_commands(client, process, down * down_framing, up * up_framing))
         self._done_at = {}
         self._wire.start()
         self._begin = time.monotonic()
@@ -57,18 +60,21 @@ class Stopwatch(Observer):
     def on_round(self, event: dict[str, Any]) -> None:
         """Compares."""
         self._wire.stop()
-        self._rows += [self._row(event["round"], told) for told in event["clients"]]
+        rows = [self._row(event["round"], told) for told in event["clients"]]
+        predicted_s = max((row.round_predicted_s for row in rows), default=0.0) + self._calibration.reading_s
+        measured_s = max(self._done_at.values()) - self._begin
+        self._rows += [replace(row, all_predicted_s=predicted_s, all_measured_s=measured_s) for row in rows]
         write_rows(self._directory, self._rows)
 
     def _row(self, number: int, told: Mapping[str, Any]) -> Row:
         name = told["id"]
-        client, done_at = self._number_of[name], self._done_at[name]
+        client = self._number_of[name]
         computed = computing(self._home, number, client)
         down = self._wire.down(client, self._begin, computed.begin)
-        up = self._wire.up(client, computed.end, done_at)
-        compute_s, whole_s = computed.end - computed.begin, done_at - self._begin
+        up = self._wire.up(client, computed.end, self._done_at[name])
+        compute_s, round_s = computed.end - computed.begin, up.end - self._begin
         predicted = {phase: self._factor * told[f"{phase}_s"] for phase in ("download", "compute", "upload")}
-        overhead_s = float(self._overhead_s[client])
+        overhead_s = float(self._calibration.overhead_s[client])
         return Row(
             round=number,
             client=name,
@@ -79,9 +85,9 @@ class Stopwatch(Observer):
             upload_predicted_s=predicted["upload"],
             upload_measured_s=up.seconds,
             overhead_predicted_s=overhead_s,
-            overhead_measured_s=whole_s - down.seconds - compute_s - up.seconds,
+            overhead_measured_s=round_s - down.seconds - compute_s - up.seconds,
             round_predicted_s=sum(predicted.values()) + overhead_s,
-            round_measured_s=whole_s,
+            round_measured_s=round_s,
             bytes_down=told["bytes_down"],
             bytes_down_wire=round(down.bytes),
             bytes_up=told["bytes_up"],

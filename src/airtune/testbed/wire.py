@@ -11,41 +11,51 @@ import numpy.typing as npt
 from airtune.testbed.network import server_device
 
 EVERY_S = 0.05
-EDGE = 0.01  # of the bytes, at either end: questions whether there is something come before and after a transfer
+EDGE = (
+    0.01  # of the bytes, at either end: questions whether there is something come before and after a transfer
+)
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """So many bytes passed in so many seconds, headers of all layers included."""
+    """What passed over a link from one moment of the monotonic clock to another, all headers included."""
 
-    seconds: float
+    begin: float
+    end: float
     bytes: float
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.begin
 
 
 def transfer(times: Floats, totals: Floats, begin: float, end: float) -> Transfer:
     """What passed between `begin` and `end`, and how long it took from its first byte to its last.
 
-    That is the time in which all but the first and last `EDGE` of the bytes passed, scaled to all of them. So
-    pauses within it count, and Flower's questions before and after it do not.
+    That is the time in which all but the first and last `EDGE` of the bytes passed, stretched to all of them.
+    So pauses within it count, and Flower's questions before and after it do not.
 
     Args:
         times: (n,) of the readings, ascending.
         totals: (n,) bytes until then.
     """
     first, last = np.interp([begin, end], times, totals)
-    passed = float(last - first)
-    if passed <= 0:
-        return Transfer(0.0, 0.0)
+    if last <= first:
+        return Transfer(end, end, 0.0)
     inside = (times > begin) & (times < end)
     at = np.concatenate([[begin], times[inside], [end]])
-    share = (np.concatenate([[first], totals[inside], [last]]) - first) / passed
-    # When each share was reached first: totals stand still between transfers.
-    begun = at[np.searchsorted(share, EDGE) - 1 :][:2], share[np.searchsorted(share, EDGE) - 1 :][:2]
-    ended = at[np.searchsorted(share, 1 - EDGE) - 1 :][:2], share[np.searchsorted(share, 1 - EDGE) - 1 :][:2]
-    seconds = np.interp(1 - EDGE, ended[1], ended[0]) - np.interp(EDGE, begun[1], begun[0])
-    return Transfer(float(seconds) / (1 - 2 * EDGE), passed)
+    share = (np.concatenate([[first], totals[inside], [last]]) - first) / (last - first)
+    starts, stops = _when(at, share, EDGE), _when(at, share, 1 - EDGE)
+    edge_s = (stops - starts) * EDGE / (1 - 2 * EDGE)
+    return Transfer(starts - edge_s, stops + edge_s, float(last - first))
+
+
+def _when(at: Floats, share: Floats, wanted: float) -> float:
+    """When a share was reached first: totals stand still before and after."""
+    after = int(np.searchsorted(share, wanted))
+    return float(np.interp(wanted, share[after - 1 : after + 1], at[after - 1 : after + 1]))
 
 
 class Wire:
@@ -80,7 +90,9 @@ class Wire:
         totals = np.array([float(counts[client][direction]) for _, counts in readings])
         return transfer(times, totals, begin, end)
 
-    def _keep_reading(self, over: threading.Event, readings: list[tuple[float, list[tuple[int, int]]]]) -> None:
+    def _keep_reading(
+        self, over: threading.Event, readings: list[tuple[float, list[tuple[int, int]]]]
+    ) -> None:
         while not over.wait(EVERY_S):
             readings.append(self._read())
 
