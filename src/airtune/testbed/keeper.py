@@ -16,10 +16,14 @@ from airtune.testbed.network import run_all
 
 PRIORITY = 10  # of Flower's processes over training, and over what else the machine does
 
+# One thread a client: a quota is a share of one core, and sums over more threads have other last bits.
+ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
 
 def main() -> None:
     """Entry point."""
     groups = CpuGroups(Path(sys.argv[3]))
+    os.environ |= ALONE
     os.nice(-PRIORITY)
     try:
         groups.make(int(sys.argv[4]))

@@ -1,6 +1,7 @@
 """What a testbed reports: predicted and measured seconds, as testbed.csv and as a table."""
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from airtune.files import write_whole
 if TYPE_CHECKING:
     from rich.table import Table
 
-FILE = "testbed.csv"
+FILE, FACTS = "testbed.csv", "testbed.json"
 WIDTH = 110
 PHASES = ("download", "compute", "upload", "overhead", "round")
 
@@ -76,15 +77,19 @@ def read_rows(directory: Path) -> list[Row]:
     Raises:
         InputError: it cannot be read.
     """
-    file = directory / FILE
+    file, expected = directory / FILE, "the rows that airtune testbed writes"
+    names = [one.name for one in fields(Row)]
     try:
         with file.open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines)
+            if reader.fieldnames != names:
+                raise InputError(file, "", words("other columns"), expected)
             return [
                 Row(**{one.name: one.type(told[one.name]) for one in fields(Row)})  # type: ignore[operator]
-                for told in csv.DictReader(lines)
+                for told in reader
             ]
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(file, "", words(str(error)), "the rows that airtune testbed writes") from error
+    except (OSError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(file, "", words(str(error)), expected) from error
 
 
 def rounds_s(rows: Sequence[Row]) -> list[tuple[float, float]]:
@@ -121,9 +126,23 @@ def rows_lines(rows: Sequence[Row]) -> list[str]:
     return [
         f"median error of clients: {medians}",
         *(
-            f"{name}: predicted {predicted:.1f} s, measured {measured:.1f} s ({measured / predicted - 1:+.1%})"
-            for name, predicted, measured in whole
+            f"{name}: predicted {expected:.1f} s, measured {found:.1f} s ({found / expected - 1:+.1%})"
+            for name, expected, found in whole
         ),
+    ]
+
+
+def fact_lines(directory: Path) -> list[str]:
+    """What testbed.json says, in sentences."""
+    facts = json.loads((directory / FACTS).read_text(encoding="utf-8"))
+    slowest = max(facts["clients"], key=lambda one: one["overhead_s"])
+    quotas = ", ".join(f"{one['id']} {one['cores']:.0%}" for one in facts["clients"])
+    return [
+        f"{facts['factor']:.2f} seconds on the wall for one simulated second",
+        f"of a core that trains at {facts['core_flops_per_s'] / 1e9:.4g} GFLOP/s: {quotas}",
+        f"Flower takes up to {slowest['overhead_s']:.1f} s a client ({slowest['id']}), "
+        f"{facts['reading_s']:.1f} s to read the last update, "
+        f"{facts['framing_down'] - 1:.1%} more bytes down and {facts['framing_up'] - 1:.1%} up",
     ]
 
 
@@ -133,6 +152,6 @@ def print_rows(directory: Path) -> None:
 
     console, rows = Console(highlight=False, width=max(Console().width, WIDTH)), read_rows(directory)
     console.print(rows_table(rows))
-    for line in rows_lines(rows):
+    for line in [*rows_lines(rows), *fact_lines(directory)]:
         console.print(line, soft_wrap=True, markup=False)
     console.print(f"measured: {directory / FILE}", soft_wrap=True, markup=False)

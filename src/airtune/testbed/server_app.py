@@ -38,10 +38,9 @@ def main(grid: Grid, context: Context) -> None:
         calibration = calibrate(grid, setting, home, wire)
         speed = np.array([member.device.flops_per_s for member in members])
         pace = choose_pace(speed, calibration.core_flops_per_s, os.cpu_count() or 1)
-        print("calibration", calibration, pace, flush=True)
         for client, cores in enumerate(pace.cores):
             groups.limit(client, float(cores))
-        stopwatch = Stopwatch(scenario, calibration, pace.factor, wire, home, out)
+        stopwatch = Stopwatch(scenario, calibration, pace, wire, home, out)
         run_in_folder(grid, scenario, out, False, Observers(progress, stopwatch), RunOptions())
     except AirtuneError as error:
         progress.failed(str(error))

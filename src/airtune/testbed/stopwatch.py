@@ -1,18 +1,21 @@
 """Sets links as each round is planned, and measures the round."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from airtune.files import write_whole
 from airtune.observer import Observer
 from airtune.scenario import Scenario
 from airtune.testbed.calibration import Calibration
 from airtune.testbed.client_app import computing
 from airtune.testbed.network import run_all, shape_commands
 from airtune.testbed.node import process_file
-from airtune.testbed.rows import Row, write_rows
+from airtune.testbed.pace import Pace
+from airtune.testbed.rows import FACTS, Row, write_rows
 from airtune.testbed.wire import Wire
 
 
@@ -20,26 +23,46 @@ class Stopwatch(Observer):
     """The observer of a run whose clients are real.
 
     Args:
-        factor: seconds on the wall for one simulated second.
+        pace: how much slower than simulated all of it is.
         home: where nodes say which processes they are, and clients how long they computed.
-        directory: of the run; gets testbed.csv.
+        directory: of the run; gets testbed.csv, and testbed.json with how it was calibrated.
     """
 
     def __init__(
         self,
         scenario: Scenario,
         calibration: Calibration,
-        factor: float,
+        pace: Pace,
         wire: Wire,
         home: Path,
         directory: Path,
     ) -> None:
         self._number_of = {member.id: number for number, member in enumerate(scenario.members())}
-        self._calibration, self._factor, self._wire = calibration, factor, wire
+        self._calibration, self._pace, self._wire = calibration, pace, wire
         self._home, self._directory = home, directory
         self._rows: list[Row] = []
         self._begin = 0.0
         self._done_at: dict[str, float] = {}
+
+    def on_start(self, event: dict[str, Any], rounds_done: int) -> None:
+        """The folder is there: says what everything was measured to be before."""
+        down, up = self._calibration.framing
+        facts = {
+            "factor": self._pace.factor,
+            "core_flops_per_s": self._calibration.core_flops_per_s,
+            "reading_s": self._calibration.reading_s,
+            "framing_down": down,
+            "framing_up": up,
+            "clients": [
+                {
+                    "id": name,
+                    "cores": float(self._pace.cores[client]),
+                    "overhead_s": float(self._calibration.overhead_s[client]),
+                }
+                for name, client in self._number_of.items()
+            ],
+        }
+        write_whole(self._directory / FACTS, json.dumps(facts, indent=1) + "\n")
 
     def on_plan(self, round_number: int, rates: Mapping[str, tuple[float, float]]) -> None:
         """Shapes the links: the messages of the round are sent next."""
@@ -47,7 +70,7 @@ class Stopwatch(Observer):
             client = self._number_of[name]
             process = int(process_file(self._home, client).read_text())
             # Planned rates are those of the adapter's bytes: what carries them comes on top.
-            down_framing, up_framing = (one / self._factor for one in self._calibration.framing)
+            down_framing, up_framing = (one / self._pace.factor for one in self._calibration.framing)
             run_all(shape_commands(client, process, down * down_framing, up * up_framing))
         self._done_at = {}
         self._wire.start()
@@ -73,7 +96,9 @@ class Stopwatch(Observer):
         down = self._wire.down(client, self._begin, computed.begin)
         up = self._wire.up(client, computed.end, self._done_at[name])
         compute_s, round_s = computed.end - computed.begin, up.end - self._begin
-        predicted = {phase: self._factor * told[f"{phase}_s"] for phase in ("download", "compute", "upload")}
+        predicted = {
+            phase: self._pace.factor * told[f"{phase}_s"] for phase in ("download", "compute", "upload")
+        }
         overhead_s = float(self._calibration.overhead_s[client])
         return Row(
             round=number,
