@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from airtune.errors import AirtuneError
@@ -61,6 +61,8 @@ def run_on_testbed(scenario: Scenario, directory: Path, observer: Observer) -> N
         keeper = ["unshare", "--net", sys.executable, "-m", "airtune.testbed.keeper"]
         reader = ProgressReader(progress, observer)
         follow([*keeper, plan.to_json(), str(home), str(groups.parent), str(clients)], home, reader)
+        with suppress(OSError):  # of a run that has not begun: others stay
+            directory.rmdir()
         if not reader.over:
             stack.pop_all()  # the log stays
             raise AirtuneError(f"the testbed stopped before the run's end; see {home / 'flower.log'}")
