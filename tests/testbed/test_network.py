@@ -1,7 +1,14 @@
 """The commands that make and shape links."""
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 
+from airtune import AirtuneError
+from airtune.testbed.machine import check_machine
 from airtune.testbed.network import (
     client_address,
     link_commands,
@@ -56,3 +63,71 @@ def test_a_bucket_holds_a_frame_and_little_beside_a_transfer(rate):
 def test_a_command_that_fails_is_named_with_what_it_said(tmp_path):
     with pytest.raises(OSError, match=r"ls .*gone.*No such file"):
         run_all([["true"], ["ls", str(tmp_path / "gone")]])
+
+
+# Listens, or else connects and sends so many bytes; the listener says how long they took to come.
+LISTEN = """
+import socket, sys, time
+with socket.create_server((sys.argv[1], 8000)) as server:
+    print("ready", flush=True)
+    with server.accept()[0] as one:
+        got, begin = len(one.recv(1)), time.monotonic()
+        while part := one.recv(65536):
+            got += len(part)
+        print(got, time.monotonic() - begin)
+"""
+SEND = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 8000)) as one:
+    one.sendall(bytes(int(sys.argv[2])))
+"""
+
+
+@pytest.fixture
+def namespaces():
+    """Processes that hold a server's and a client's network namespace, with the client's link made."""
+    try:
+        check_machine()
+    except AirtuneError as error:
+        pytest.skip(str(error))
+    holders = [subprocess.Popen(["unshare", "--net", "sleep", "60"]) for _ in range(2)]
+    try:
+        own = os.readlink("/proc/self/ns/net")
+        while any(os.readlink(f"/proc/{one.pid}/ns/net") == own for one in holders):
+            time.sleep(0.01)
+        server, client = (one.pid for one in holders)
+        run_all([inside(client, command) for command in link_commands(0, server)])
+        yield server, client
+    finally:
+        for one in holders:
+            one.kill()
+            one.wait()
+
+
+def inside(process, command):
+    return ["nsenter", f"--target={process}", "--net", *command]
+
+
+def seconds(receiver, sender, address, size):
+    """Of a transfer from one namespace to another."""
+    listen = subprocess.Popen(
+        inside(receiver, [sys.executable, "-c", LISTEN, address]), stdout=subprocess.PIPE, text=True
+    )
+    with listen:
+        assert listen.stdout.readline() == "ready\n"
+        run_all([inside(sender, [sys.executable, "-c", SEND, address, str(size)])])
+        got, took = listen.stdout.read().split()
+    assert int(got) == size
+    return float(took)
+
+
+def test_no_transfer_is_faster_than_its_direction_was_shaped_to(namespaces):
+    server, client = namespaces
+    down, up, size = 8e6, 2e6, 200_000
+    run_all([inside(server, command) for command in shape_commands(0, client, down, up)])
+    run_all([inside(server, ["ip", "link", "set", "lo", "up"])])
+    downloaded = seconds(client, server, client_address(0), size)
+    uploaded = seconds(server, client, server_address(0), size)
+    # Headers come on top; the bucket is full at the beginning.
+    assert downloaded > 8 * size / down - 0.02
+    assert uploaded > 8 * size / up - 0.02
