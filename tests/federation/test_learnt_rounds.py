@@ -18,7 +18,7 @@ from airtune.federation.grid import InProcessGrid
 from airtune.federation.learnt_rounds import FACTS, STATE, LearntRounds, first_key
 from airtune.learning.models import load_base
 from airtune.observer import Observer
-from airtune.results.events import read_events
+from airtune.results.events import read_events, round_events
 from airtune.scenario_file import dump_scenario
 
 ADAPTER = "adapter/adapter_model.safetensors"
@@ -98,6 +98,9 @@ def test_the_observer_hears_the_same(tiny, tmp_path):
         def __init__(self):
             self.heard = []
 
+        def on_plan(self, number, rates):
+            self.heard.append((number, rates))
+
         def on_client(self, number, client, loss):
             self.heard.append((number, client, loss))
 
@@ -107,7 +110,15 @@ def test_the_observer_hears_the_same(tiny, tmp_path):
         run(tiny, tmp_path / name, observer=listener, learnt=tmp_path / "learnt")
         heard.append(listener.heard)
     assert heard[0] == heard[1]
-    assert len(heard[0]) == 12
+    assert len(heard[0]) == 3 * (1 + 4)  # of every round first its plan
+    for event, (number, rates) in zip(
+        round_events(read_events(tmp_path / "first" / "events.jsonl")), heard[0][::5], strict=True
+    ):
+        assert number == event["round"]
+        for row in event["clients"]:
+            down, up = rates[row["id"]]
+            assert row["download_s"] == pytest.approx(8 * row["bytes_down"] / down)
+            assert row["upload_s"] == pytest.approx(8 * row["bytes_up"] / up)
 
 
 WAITING = """
