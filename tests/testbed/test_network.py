@@ -61,7 +61,7 @@ def test_a_bucket_holds_a_frame_and_little_beside_a_transfer(rate):
 
 
 def test_a_command_that_fails_is_named_with_what_it_said(tmp_path):
-    with pytest.raises(OSError, match=r"ls .*gone.*No such file"):
+    with pytest.raises(AirtuneError, match=r"ls .*gone.*No such file"):
         run_all([["true"], ["ls", str(tmp_path / "gone")]])
 
 

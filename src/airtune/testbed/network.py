@@ -7,6 +7,8 @@ with them the links: whatever kills the processes removes the network too.
 import subprocess
 from collections.abc import Sequence
 
+from airtune.errors import AirtuneError
+
 # The token bucket holds what its rate fills in a moment: long enough for the kernel's timer, short beside
 # a transfer. A full-sized frame of 1514 bytes has to fit.
 BURST_S, LEAST_BURST = 0.01, 4096
@@ -57,12 +59,12 @@ def run_all(commands: Sequence[Command]) -> None:
     """Run commands one after the other.
 
     Raises:
-        OSError: one cannot be run or has failed; says which, and what it said.
+        AirtuneError: one has failed; says which, and what it said.
     """
     for command in commands:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise OSError(f"{' '.join(command)}: {' '.join(done.stderr.split())}")
+            raise AirtuneError(f"testbed: {' '.join(command)}: {' '.join(done.stderr.split())}")
 
 
 def _shape(device: str, rate: float) -> Command:
