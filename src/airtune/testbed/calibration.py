@@ -16,6 +16,7 @@ from airtune.costs.count import step_flops
 from airtune.errors import AirtuneError
 from airtune.federation.exchange import nodes_by_client
 from airtune.federation.messages import Assignment
+from airtune.federation.overdue import Overdue
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import train_clients
 from airtune.pruning.adapters import Adapter, initial_adapter
@@ -50,19 +51,20 @@ def calibrate(grid: Grid, setting: Setting, home: Path, wire: Wire) -> Calibrati
     """
     scenario, full = setting.scenario, setting.measured.path.full
     ids = [member.id for member in scenario.members()]
-    nodes = nodes_by_client(grid, ids)
+    nodes, _ = nodes_by_client(grid, ids)
     whole = setting.measured.path.reduction(0.0)
     asked = {
         client: Assignment(CALIBRATION, scenario.training.steps, whole, 0.0, {}) for client in range(len(ids))
     }
     done_at: dict[str, float] = {}
 
-    def on_client(client: str, loss: float) -> None:
+    def on_client(client: str, loss: float | None) -> None:
         done_at[client] = time.monotonic()
 
     wire.start()
     begin = time.monotonic()
-    done = train_clients(grid, nodes, setting, _unlike_arrays(setting), asked, on_client)
+    adapter = _unlike_arrays(setting)
+    done = train_clients(grid, nodes, setting, adapter, asked, on_client, Overdue(None))
     wire.stop()
     for client, why in done.failed.items():
         raise AirtuneError(f"testbed: client {ids[client]}: {why}")

@@ -76,7 +76,7 @@ class Stopwatch(Observer):
         self._wire.start()
         self._begin = time.monotonic()
 
-    def on_client(self, round_number: int, client: str, loss: float) -> None:
+    def on_client(self, round_number: int, client: str, loss: float | None) -> None:
         """Its update is there."""
         self._done_at[client] = time.monotonic()
 
