@@ -155,7 +155,7 @@ def test_merging_full_clients_is_the_weighted_mean():
         for _ in range(4)
     )
     weights = [0.2, 0.5, 0.3]
-    products = {"hetlora", "flexlora"}  # which weigh, or average, B·A
+    products = {"hetlora", "flexlora", "flora"}  # which weigh, or average, B·A
     for method in (method for name, method in METHODS.items() if name not in products):
         updates = [
             (weight, Reduction.none(full), update) for weight, update in zip(weights, trained, strict=True)
