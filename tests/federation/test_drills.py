@@ -22,7 +22,7 @@ ADAPTER = "adapter/adapter_model.safetensors"
 OFF = "--disable-runtime-dependency-installation"
 FLEET = {"slow": 0, "fast": 1}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
