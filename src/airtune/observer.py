@@ -10,7 +10,7 @@ class Observer:
     def on_start(self, event: dict[str, Any], rounds_done: int) -> None:
         """The run begins, or goes on after `rounds_done` rounds; `event` is its start event."""
 
-    def on_plan(self, round_number: int, rates: Mapping[str, tuple[float, float]]) -> None:
+    def on_plan(self, round_number: int, rates: Mapping[str, Sequence[float]]) -> None:
         """A round is planned, and its messages are sent next.
 
         Args:
@@ -48,7 +48,7 @@ class Observers(Observer):
         for one in self._told:
             one.on_start(event, rounds_done)
 
-    def on_plan(self, round_number: int, rates: Mapping[str, tuple[float, float]]) -> None:
+    def on_plan(self, round_number: int, rates: Mapping[str, Sequence[float]]) -> None:
         """Tells all."""
         for one in self._told:
             one.on_plan(round_number, rates)

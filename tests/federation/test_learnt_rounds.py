@@ -234,6 +234,12 @@ def test_other_clients_and_other_data_have_other_keys(tiny, tmp_path):
     assert first_key(moved) != first_key(tiny)
 
 
+def test_what_is_told_of_noise_is_not_in_the_key(tiny):
+    noisy = changed(tiny, privacy={"clip": 1, "noise": 5})
+    assert first_key(changed(noisy, privacy={"clip": 1, "noise": 5, "delta": 1e-6})) == first_key(noisy)
+    assert first_key(changed(noisy, privacy={"clip": 1, "noise": 4})) != first_key(noisy) != first_key(tiny)
+
+
 # -- Budget -------------------------------------------------------------------------------------------
 
 

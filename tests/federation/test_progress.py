@@ -11,6 +11,9 @@ class Listener(Observer):
     def on_start(self, event, rounds_done) -> None:
         self.heard.append(("start", event, rounds_done))
 
+    def on_plan(self, number, rates) -> None:
+        self.heard.append(("plan", number, rates))
+
     def on_client(self, number, client, loss) -> None:
         self.heard.append(("client", number, client, loss))
 
@@ -27,11 +30,12 @@ def test_all_that_is_told_is_heard_once(tmp_path):
     reader.read()
     reader.read()
     assert listener.heard == [("start", {"loss": 5.5}, 2), ("client", 3, "ü\n", 0.1)]
+    writer.on_plan(4, {"a": (1e6, 2e6)})
     writer.on_round({"round": 3})
     assert not reader.over
     writer.finished()
     reader.read()
-    assert listener.heard[2:] == [("round", {"round": 3})]
+    assert listener.heard[2:] == [("plan", 4, {"a": [1e6, 2e6]}), ("round", {"round": 3})]
     assert reader.over
     assert reader.failure is None
 

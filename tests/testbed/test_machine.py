@@ -27,9 +27,13 @@ def test_whoever_is_not_root_is_refused_in_one_line(tiny, tmp_path, monkeypatch)
     assert not (tmp_path / "run").exists()
 
 
-def test_rounds_that_do_not_wait_are_refused(tiny):
-    with pytest.raises(AirtuneError, match="fedbuff"):
-        check_scenario(tiny.model_copy(update={"method": "fedbuff"}))
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("fedbuff", "whose rounds wait for all"), ("flora", "whose messages hold only what is counted")],
+)
+def test_methods_that_no_clock_can_follow_are_refused(method, expected, tiny):
+    with pytest.raises(AirtuneError, match=f"found method {method}, expected one {expected}"):
+        check_scenario(tiny.model_copy(update={"method": method}))
 
 
 def test_simulated_faults_are_refused(tiny):

@@ -49,7 +49,7 @@ def test_downloads_are_shaped_at_the_server_and_uploads_at_the_client():
     down, up = shape_commands(2, 77, 8e6, 1e6)
     assert (down[0], option(down, "dev"), option(down, "rate")) == ("tc", server_device(2), "8000000bit")
     assert up[:3] == ["nsenter", "--target=77", "--net"]
-    assert (option(up, "dev"), option(up, "rate")) == ("eth0", "1000000bit")
+    assert (option(up, "dev"), option(up, "rate")) == ("airtune", "1000000bit")
 
 
 @pytest.mark.parametrize("rate", [1e3, 1e6, 1e9])

@@ -34,6 +34,7 @@ from airtune.federation.warm_node import (
     warm_node_command,
     write_warm_start,
 )
+from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
 from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario
@@ -84,6 +85,7 @@ def run_on_flower(
 def _play(
     scenario: Scenario, folder: RunFolder, observer: Observer, options: RunOptions, simulation: bool
 ) -> None:
+    client_examples(scenario)  # what is wrong with them shows here, not in a process that nobody sees
     with ExitStack() as stack:
         try:
             with folder.lock():  # the server takes it itself later
@@ -97,8 +99,11 @@ def _play(
             stack.callback(shutil.rmtree, home, ignore_errors=True)
             progress = home / "progress.jsonl"
             write_app(home / "app", _configuration(scenario, folder.directory, options, progress))
-            write_warm_start(home, dump_scenario(scenario))
-            plan = _process_plan(home, len(scenario.members()), simulation)
+            # Nothing that CUDA or macOS's libraries have begun can a fork go on with.
+            warm = not simulation and sys.platform == "linux" and not torch.cuda.is_available()
+            if warm:
+                write_warm_start(home, dump_scenario(scenario))
+            plan = _process_plan(home, len(scenario.members()), simulation, warm)
         except OSError as error:
             raise AirtuneError(f"Flower's engine cannot be started: {error}") from error
         reader = ProgressReader(progress, observer)
@@ -187,7 +192,7 @@ clientapp = "{client}:app"
     )
 
 
-def _process_plan(home: Path, clients: int, simulation: bool) -> ProcessPlan:
+def _process_plan(home: Path, clients: int, simulation: bool, warm: bool) -> ProcessPlan:
     """What to start: a SuperLink, a SuperNode for every client of a deployment, and the run."""
     port, *node_ports = free_ports(1 if simulation else 1 + clients)
     superlink = [flower_command("flower-superlink"), "--insecure", "--host", HOST, "--port", str(port)]
@@ -197,7 +202,7 @@ def _process_plan(home: Path, clients: int, simulation: bool) -> ProcessPlan:
         # As many clients at once as there are cores for their threads.
         resources = f"num-supernodes={clients} client-resources-num-cpus={torch.get_num_threads()}"
         run += ["--federation-config", f"{resources} client-resources-num-gpus=0.0"]
-    start = node_command if torch.cuda.is_available() else partial(warm_node_command, home)
+    start = partial(warm_node_command, home) if warm else node_command
     nodes = [start(client, clients, f"{HOST}:{port}", own) for client, own in enumerate(node_ports)]
     return ProcessPlan(superlink, f"http://{HOST}:{port}/health", nodes, run)
 

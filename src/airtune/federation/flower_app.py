@@ -30,7 +30,7 @@ def main(grid: Grid, context: Context) -> None:
         context.run_config = config | {"out": str(new_folder(f"{scenario.name}-{scenario.method}"))}
     progress = ProgressWriter(Path(str(config["progress"]) or os.devnull))
     try:
-        deadline_s = _deadline(str(config["deadline"]))
+        deadline_s = _deadline(str(config.get("deadline", "")))
         options = RunOptions(budget=_budget(str(config["budget"])), deadline_s=deadline_s)
         server_app(progress, options)(grid, context)
     except AirtuneError as error:

@@ -89,10 +89,11 @@ def end_all() -> None:
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
     print("starting", *command, flush=True)
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_the_keeper)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
 
 
-def _die_with_the_keeper() -> None:
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent is gone, on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 

@@ -79,6 +79,8 @@ def first_key(scenario: Scenario) -> str:
     told = scenario.model_dump(mode="json", exclude=NOT_LEARNT_FROM)
     told["format"] = FORMAT
     told["task"] = scenario.task.model_dump(mode="json", exclude={"data"})
+    if scenario.privacy is not None:  # what is told of noise changes nothing
+        told["privacy"] = scenario.privacy.model_dump(mode="json", exclude={"delta"})
     told["clients"] = [
         group.model_dump(mode="json", include=CLIENTS_LEARNT_FROM) for group in scenario.clients
     ]

@@ -1,6 +1,7 @@
 """How a run in another process goes on: an observer that writes what it is told, and who reads it there."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ class ProgressWriter(Observer):
     def on_start(self, event: dict[str, Any], rounds_done: int) -> None:
         """The run begins or goes on."""
         self._write("on_start", event, rounds_done)
+
+    def on_plan(self, round_number: int, rates: Mapping[str, Sequence[float]]) -> None:
+        """A round's messages are sent next."""
+        self._write("on_plan", round_number, dict(rates))
 
     def on_client(self, round_number: int, client: str, loss: float | None) -> None:
         """A client finished."""

@@ -6,6 +6,7 @@ Flower starts a process for every message, which would import PyTorch and load m
 So this process loads them once, starts the SuperNode and forks for every message. Flower starts its client
 processes by name: FOLDER/bin, which leads the search path, has a `flwr-clientapp` that only hands its
 arguments over, through a pipe of this node's. Not for GPUs: what CUDA has begun no fork can go on with.
+When this process is gone, so are the SuperNode and the clients.
 """
 
 import os
@@ -14,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from airtune.federation.keeper import die_with_parent
 
 COMMAND = "flwr-clientapp"
 PIPE = "AIRTUNE_NODE"  # in the environment: the pipe of the node that a process belongs to
@@ -88,6 +91,7 @@ def _be_client(arguments: Sequence[str], threads: int) -> None:
     import torch
     from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 
+    die_with_parent()
     torch.set_num_threads(threads)
     sys.argv = [COMMAND, *arguments]
     status = 1
@@ -127,8 +131,8 @@ def main() -> None:
     pipe = Path(folder) / f"node-{client}"
     os.mkfifo(pipe, 0o600)
     command = node_command(int(client), int(clients), superlink, int(port))
-    node = subprocess.Popen(command, env=os.environ | {PIPE: str(pipe)})
-    # It comes and says so meanwhile; its first message waits.
+    node = subprocess.Popen(command, env=os.environ | {PIPE: str(pipe)}, preexec_fn=die_with_parent)
+    # It comes and says so meanwhile; its first message waits. If nothing can be loaded, both end.
     sys.exit(serve(pipe, node, _load(Path(folder))))
 
 

@@ -8,7 +8,9 @@ its product to their base model, and begin the next round with A drawn anew and 
 Here p_k scales B_k, not A_k, which is the same product. An adapter of lower rank is scaled by α over the
 *scenario's* rank, as for `hetlora`, whose ranks these are. Before the first round there is no stack: as for
 other methods the first adapter is sent, whose B is zero. Clients here keep no model between rounds: what
-earlier stacks have added comes along in the message, and is not counted, as theirs have it already.
+earlier stacks have added comes along in the message, in float32, and is not counted, as theirs have it
+already: rounded as it was sent, so that their rounding errors would add up and these do not. The model that
+is trained has the base's type of number: in bfloat16, changes below 2^-9 of a weight are lost.
 """
 
 from collections.abc import Sequence
@@ -29,7 +31,8 @@ def submodels(full: ModelShape, priced: Priced, number: int) -> Sequence[Reducti
     """Those of `hetlora`; each is sent the stack of everybody's, as far as is known before the round."""
     own = own_ranks.submodels(full, priced, number)
     stacked = full.rank if number == 1 else sum(one.rank or full.rank for one in own)
-    return [replace(one, stacked=stacked) for one in own]
+    by_rank = {one.rank: replace(one, stacked=stacked) for one in own}  # clients alike share theirs
+    return [by_rank[one.rank] for one in own]
 
 
 def aggregate(adapter: Adapter, full: ModelShape, updates: Updates) -> Adapter:

@@ -160,7 +160,7 @@ class PlannedPace(TypedDict):
 
 @_checked
 class SpentPrivacy(TypedDict):
-    """Answers that each client was asked for up to a round, in the start event's order, and their epsilon."""
+    """Answers that clients were planned to give so far, in the start event's order, and their epsilon."""
 
     answers: list[Annotated[int, Field(ge=0)]]
     epsilon: list[Amount]

@@ -40,7 +40,7 @@ def train(message: Message, context: Context) -> Message:
     home, client = Path(str(config["home"])), int(context.node_config["partition-id"])
     number = int(Assignment.from_content(message.content).round_number)
     groups = CpuGroups(Path(str(config["groups"])))
-    if number == CALIBRATION:  # what its upload loses is not owed to anybody
+    if number == CALIBRATION:  # what its upload leaves out is not owed to anybody
         context.run_config = config | {"state": str(home / "calibration")}
 
     def measured(*arguments: Any) -> training.Trained:

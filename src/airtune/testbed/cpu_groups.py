@@ -53,6 +53,7 @@ class CpuGroups:
             owner = other.name.removeprefix(PREFIX)
             if owner.isdigit() and not psutil.pid_exists(int(owner)):
                 CpuGroups(other).remove()
+        self.remove()
         self.parent.mkdir()
         if (self.parent / "cgroup.controllers").exists():  # version 2 hands controllers down on request
             for folder in (self.parent.parent, self.parent):

@@ -18,12 +18,14 @@ PRIORITY = 10  # of Flower's processes over training, and over what else the mac
 
 # One thread a client: a quota is a share of one core, and sums over more threads have other last bits.
 ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+# Proxies are beyond reach here.
+PROXIES = ("grpc_proxy", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 
 def main() -> None:
     """Entry point."""
     groups = CpuGroups(Path(sys.argv[3]))
-    os.environ |= ALONE
+    os.environ |= ALONE | dict.fromkeys(PROXIES, "")
     os.nice(-PRIORITY)
     try:
         groups.make(int(sys.argv[4]))

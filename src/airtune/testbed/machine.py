@@ -8,7 +8,7 @@ from pathlib import Path
 from airtune.errors import AirtuneError
 from airtune.methods import METHODS
 from airtune.scenario import Scenario
-from airtune.testbed.cpu_groups import find_hierarchy
+from airtune.testbed.cpu_groups import CpuGroups, find_hierarchy
 
 COMMANDS = ("ip", "tc", "unshare", "nsenter")
 MOST_CLIENTS = 64
@@ -18,7 +18,7 @@ def check_machine() -> Path:
     """The root of the control groups to use.
 
     Raises:
-        AirtuneError: this is not Linux, not root, or something is missing; says what.
+        AirtuneError: this is not Linux, not root, or something is missing or refused; says what.
     """
     if sys.platform != "linux":
         raise AirtuneError(f"testbed: found {sys.platform}, expected Linux: namespaces and tc are Linux's")
@@ -27,17 +27,30 @@ def check_machine() -> Path:
     for command in COMMANDS:
         if shutil.which(command) is None:
             raise AirtuneError(f"testbed: found no command {command}, expected iproute2 and util-linux")
-    return find_hierarchy()
+    hierarchy = find_hierarchy()
+    groups = CpuGroups.of_process(hierarchy, os.getpid())
+    try:  # containers may show what they do not let anybody use
+        groups.make(0)
+    except OSError as error:
+        raise AirtuneError(f"testbed: found no use of the control groups in {hierarchy}: {error}") from error
+    finally:
+        groups.remove()
+    return hierarchy
 
 
 def check_scenario(scenario: Scenario) -> None:
     """Refuse what has no meaning with real clients.
 
     Raises:
-        AirtuneError: rounds without waiting, simulated faults, or too many clients.
+        AirtuneError: rounds without waiting, messages with more than is counted, simulated faults, or too
+            many clients.
     """
     if METHODS[scenario.method].buffer is not None:
         raise AirtuneError(f"testbed: found method {scenario.method}, expected one whose rounds wait for all")
+    if METHODS[scenario.method].stacks:
+        raise AirtuneError(
+            f"testbed: found method {scenario.method}, expected one whose messages hold only what is counted"
+        )
     if not scenario.faults.none:
         raise AirtuneError("testbed: found faults in the scenario, expected none: nothing is simulated here")
     if len(scenario.members()) > MOST_CLIENTS:

@@ -13,7 +13,7 @@ from airtune.errors import AirtuneError
 # a transfer. A full-sized frame of 1514 bytes has to fit.
 BURST_S, LEAST_BURST = 0.01, 4096
 QUEUE_S, LEAST_QUEUE = 0.2, 64 * 1024
-CLIENT_DEVICE = "eth0"
+CLIENT_DEVICE = "airtune"  # no machine of its own has one: what shapes it cannot touch another link
 SINGLE_FRAMES = ["gso_max_segs", "1"]  # every frame has headers of its own, as on any real link
 
 Command = list[str]

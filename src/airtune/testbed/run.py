@@ -14,6 +14,7 @@ from airtune.federation.progress import ProgressReader
 from airtune.federation.residual import CLIENT_FILES
 from airtune.federation.warm_node import HOST, flower_command, warm_node_command, write_warm_start
 from airtune.files import made_folder
+from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
 from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario
@@ -35,6 +36,7 @@ def run_on_testbed(scenario: Scenario, directory: Path, observer: Observer) -> N
     """
     hierarchy = check_machine()
     check_scenario(scenario)
+    client_examples(scenario)  # what is wrong with them shows here, not in a process that nobody sees
     directory = directory.absolute()
     if made_folder(directory):
         raise AirtuneError(f"{directory}: not empty; choose another --out")
@@ -50,6 +52,7 @@ def run_on_testbed(scenario: Scenario, directory: Path, observer: Observer) -> N
                 "out": str(directory),
                 "progress": str(progress),
                 "state": str(directory / CLIENT_FILES),
+                "simulated": True,
                 "home": str(home),
                 "groups": str(groups.parent),
             }

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class Stopwatch(Observer):
         }
         write_whole(self._directory / FACTS, json.dumps(facts, indent=1) + "\n")
 
-    def on_plan(self, round_number: int, rates: Mapping[str, tuple[float, float]]) -> None:
+    def on_plan(self, round_number: int, rates: Mapping[str, Sequence[float]]) -> None:
         """Shapes the links: the messages of the round are sent next."""
         for name, (down, up) in rates.items():
             client = self._number_of[name]

@@ -70,11 +70,16 @@ class Wire:
         """Forget what was read, and begin."""
         self._over = threading.Event()
         self._readings = [self._read()]
-        threading.Thread(target=self._keep_reading, args=(self._over, self._readings), daemon=True).start()
+        self._reader = threading.Thread(
+            target=self._keep_reading, args=(self._over, self._readings), daemon=True
+        )
+        self._reader.start()
 
     def stop(self) -> None:
         """Read a last time."""
         self._over.set()
+        self._reader.join()
+        self._readings.append(self._read())
 
     def down(self, client: int, begin: float, end: float) -> Transfer:
         """A client's download between two moments of the monotonic clock."""
