@@ -1,5 +1,6 @@
 """A SuperLink for tests, as somebody starts one by hand."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,18 @@ from pathlib import Path
 import psutil
 
 from airtune.federation.flower import HOST, QUIET, free_ports
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all that it has started, none of which gets to start another meanwhile."""
+    family = [psutil.Process(process.pid)]
+    for one in family:  # grows while it is gone through
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.suspend()
+            family += one.children()
+    for one in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 class SuperLink:
@@ -35,8 +48,7 @@ class SuperLink:
     def __exit__(self, *_) -> None:
         for one in self._started:
             if one.poll() is None:
-                for process in [*psutil.Process(one.pid).children(recursive=True), one]:
-                    process.kill()
+                kill_all(one)
             one.wait()
 
     def start(
