@@ -25,19 +25,6 @@ FLEET = {"slow": 0, "fast": 1}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module")
-def pair(tiny: Scenario) -> Scenario:
-    """Two clients, with uploads that still owe something: clients have to remember it."""
-    clients = [group.model_dump() | {"count": 1} for group in tiny.clients]
-    payload = {"format": "int4", "keep": 0.3}
-    return Scenario.model_validate(tiny.model_dump() | {"clients": clients, "rounds": 2, "payload": payload})
-
-
-@pytest.fixture(scope="module")
-def straight(pair: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(pair, tmp_path_factory.mktemp("straight") / "run")
-
-
 # -- A server that is killed -----------------------------------------------------------------------------
 
 

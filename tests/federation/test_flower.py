@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from superlink import SuperLink
+from superlink import SuperLink, marked
 
 from airtune import AirtuneError, Scenario, load_scenario, run
 from airtune.federation.flower import HOST
@@ -23,19 +23,6 @@ ADAPTER = "adapter/adapter_model.safetensors"
 ENGINES = ["flower-simulation", "flower-deployment"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
-
-
-@pytest.fixture(scope="module")
-def small(tiny: Scenario) -> Scenario:
-    """Two clients and two rounds, with uploads that still owe something: clients have to remember it."""
-    clients = [group.model_dump() | {"count": 1} for group in tiny.clients]
-    payload = {"format": "int4", "keep": 0.3}
-    return Scenario.model_validate(tiny.model_dump() | {"clients": clients, "rounds": 2, "payload": payload})
-
-
-@pytest.fixture(scope="module")
-def straight(small: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(small, tmp_path_factory.mktemp("straight") / "run")
 
 
 class Listener(Observer):
@@ -72,15 +59,15 @@ def timeless(folder: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_engine_learns_the_same_also_after_a_resume(engine, small, straight, tmp_path):
+def test_every_engine_learns_the_same_also_after_a_resume(engine, pair, straight, tmp_path):
     needs(engine)
     before, first, second = descendants(), Listener(stop_after=1), Listener()
     with pytest.raises(KeyboardInterrupt):
-        run(small, tmp_path / "run", observer=first, engine=engine)
+        run(pair, tmp_path / "run", observer=first, engine=engine)
     assert descendants() == before
     assert first.heard[0] == ("start", 0)
     assert set(first.heard[1:]) == {(1, "slow"), (1, "fast"), 1}
-    run(small, tmp_path / "run", resume=True, observer=second, engine=engine)
+    run(pair, tmp_path / "run", resume=True, observer=second, engine=engine)
     assert descendants() == before
     assert second.heard[0] == ("start", 1)
     assert set(second.heard[1:]) == {(2, "slow"), (2, "fast"), 2}
@@ -90,7 +77,7 @@ def test_every_engine_learns_the_same_also_after_a_resume(engine, small, straigh
         "clients",  # what they keep is theirs, in the process it is in the checkpoint
         *(path.name for path in straight.iterdir()),
     }
-    run(small, tmp_path / "run", resume=True, engine=engine)  # there is nothing left to do
+    run(pair, tmp_path / "run", resume=True, engine=engine)  # there is nothing left to do
 
 
 class Killer(Observer):
@@ -104,8 +91,8 @@ class Killer(Observer):
                 process.kill()
 
 
-def test_a_run_goes_on_without_a_node_that_is_killed(small, tmp_path):
-    folder = run(small, tmp_path / "run", observer=Killer(), engine="flower-deployment")
+def test_a_run_goes_on_without_a_node_that_is_killed(pair, tmp_path):
+    folder = run(pair, tmp_path / "run", observer=Killer(), engine="flower-deployment")
     first, second = (event for event in read_events(folder / "events.jsonl") if event["event"] == "round")
     assert "lost" not in first
     assert [client["id"] for client in second["lost"]] == ["fast"]
@@ -113,24 +100,12 @@ def test_a_run_goes_on_without_a_node_that_is_killed(small, tmp_path):
     assert descendants() == []
 
 
-def test_an_error_of_the_server_is_raised_here(small, tmp_path):
-    task = small.task.model_dump() | {"data": str(tmp_path / "gone.jsonl")}
-    wrong = Scenario.model_validate(small.model_dump() | {"task": task})
+def test_an_error_of_the_server_is_raised_here(pair, tmp_path):
+    task = pair.task.model_dump() | {"data": str(tmp_path / "gone.jsonl")}
+    wrong = Scenario.model_validate(pair.model_dump() | {"task": task})
     with pytest.raises(AirtuneError, match=r"gone\.jsonl"):
         run(wrong, tmp_path / "run", engine="flower-deployment")
     assert not (tmp_path / "run").exists()
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    """All processes of this machine with this word in their environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if mark in process.environ().values() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            pass
-    return found
 
 
 def test_nothing_outlives_a_parent_that_is_killed(tmp_path):
@@ -161,9 +136,9 @@ def test_flwr_run_takes_the_project_as_it_is(tmp_path):
     assert summary["rounds"] == load_scenario(ROOT / "examples" / "tiny.yaml").rounds
 
 
-def test_encrypted_and_with_registered_nodes_alone(small, tmp_path):
+def test_encrypted_and_with_registered_nodes_alone(pair, tmp_path):
     """With the keys of the documented script. A stranger's node, which is there first, takes no part."""
-    one_round = small.model_copy(update={"rounds": 1})
+    one_round = pair.model_copy(update={"rounds": 1})
     keys = tmp_path / "keys"
     subprocess.run([ROOT / "examples" / "flower-keys.sh", keys, HOST, "3"], check=True)
     again = subprocess.run([ROOT / "examples" / "flower-keys.sh", keys, HOST, "3"], check=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from superlink import marked
 
 from airtune import AirtuneError, load_scenario
 from airtune.observer import Observer
@@ -69,18 +70,6 @@ def test_it_learns_what_one_process_does_and_measures_every_client_and_round(hie
         parts = [row.measured(phase) for phase in ("download", "compute", "upload", "overhead")]
         assert row.round_measured_s == pytest.approx(sum(parts), abs=0.01)
         assert row.all_measured_s >= row.round_measured_s
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    """All processes of this machine with this word in their environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if mark in process.environ().values() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            pass
-    return found
 
 
 def test_nothing_outlives_a_parent_that_is_killed(hierarchy, tmp_path):

@@ -1,11 +1,9 @@
 """The server's judge: the full model with the current adapter on the test set."""
 
-import numpy as np
-
 from airtune.learning.evaluation import evaluate
 from airtune.learning.local_data import test_set
 from airtune.learning.models import load_base
-from airtune.learning.partition import held_labels
+from airtune.learning.partition import own_text
 from airtune.methods import METHODS
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import Reduction
@@ -25,11 +23,10 @@ class Judge:
         self._model = build_submodel(base.model, full, Reduction.none(full), lora)
         self._pad_id = base.tokenizer.pad_token_id
         self._examples, labels = test_set(scenario)
-        self._groups = {group: np.isin(labels, list(held)) for group, held in held_labels(scenario).items()}
+        self._groups = own_text(scenario, labels)
 
     def losses(self, adapter: Adapter) -> tuple[float, dict[str, float]]:
         """Mean loss an answer token of the whole test set, and of the text like each client group's own."""
         load_adapter(self._model, weight_changes(adapter, self._scale) if self._scale else adapter)
         result = evaluate(self._model, self._examples, self._pad_id)
-        by_group = {group: result.mean(chosen) for group, chosen in self._groups.items() if chosen.any()}
-        return result.mean(), by_group
+        return result.mean(), {group: result.mean(own) for group, own in self._groups.items()}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-CHANGE = ".change.weight"  # ends the names of an adapter of full rank
+from airtune.pruning.stacking import CHANGE
 
 
 class DenseChange(nn.Module):

@@ -14,7 +14,7 @@ from torch import nn
 from airtune.learning.huggingface import quiet
 from airtune.learning.local_data import test_set
 from airtune.learning.models import load_base
-from airtune.learning.partition import held_labels
+from airtune.learning.partition import own_text
 from airtune.learning.tasks import load_task
 from airtune.learning.tasks.answers import Metric, is_right, metric_name
 from airtune.scenario import Scenario
@@ -45,8 +45,7 @@ def measure_metric(scenario: Scenario, learnt: Path) -> Metric | None:
     ]
     true = [example.response for example in load_task(scenario.task, scenario.seed).test]
     right = np.array([is_right(scenario.task)(*pair) for pair in zip(answers, true, strict=True)])
-    chosen = {group: np.isin(labels, list(held)) for group, held in held_labels(scenario).items()}
-    by_group = {group: float(right[own].mean()) for group, own in chosen.items() if own.any()}
+    by_group = {group: float(right[own].mean()) for group, own in own_text(scenario, labels).items()}
     return Metric(name, float(right.mean()), len(right), by_group)
 
 

@@ -47,6 +47,12 @@ def held_labels(scenario: Scenario) -> dict[str, frozenset[str]]:
     }
 
 
+def own_text(scenario: Scenario, labels: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which of the examples with these labels are like each client group's own, of groups with any such."""
+    chosen = {group: np.isin(labels, list(held)) for group, held in held_labels(scenario).items()}
+    return {group: own for group, own in chosen.items() if own.any()}
+
+
 def _sizes(total: int, weights: Sequence[float]) -> npt.NDArray[np.int64]:
     """Whole sizes that sum to `total`, each within one of its exact share (largest remainders)."""
     exact = total * np.array(weights) / np.sum(weights)

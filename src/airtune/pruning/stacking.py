@@ -15,7 +15,7 @@ from airtune.pruning.adapters import Adapter, initial_adapter
 from airtune.pruning.path import Reduction
 
 MERGED = ".merged.weight"
-CHANGE = ".change.weight"  # as of an adapter of full rank
+CHANGE = ".change.weight"  # ends the names of an adapter of full rank
 A, B = ".lora_A.weight", ".lora_B.weight"
 
 
