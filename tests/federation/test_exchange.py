@@ -23,6 +23,7 @@ from airtune.federation.overdue import Overdue
 from airtune.federation.round import clocked, plan_round
 from airtune.federation.setting import Setting, make_setting
 from airtune.federation.trainings import train_clients
+from airtune.payload.joined import JOINED
 from airtune.planning import Pace, Plan
 from airtune.pruning.adapters import Adapter, initial_adapter, slice_adapter
 from airtune.pruning.measured import measured_path
@@ -139,36 +140,32 @@ def test_the_order_of_replies_does_not_matter(order, setting, adapter, monkeypat
     assert any((straight.adapter[name] != adapter[name]).any() for name in adapter)
 
 
-def replaced(content: RecordDict, **arrays: np.ndarray | None) -> RecordDict:
-    """The reply with some matrices replaced, or left out where there is None."""
-    found = {name: array.numpy() for name, array in content.array_records["adapter"].items()} | arrays
-    record = ArrayRecord({name: Array(array) for name, array in found.items() if array is not None})
+def replaced(content: RecordDict, array: np.ndarray, name: str = JOINED) -> RecordDict:
+    """The reply with another array beside the one with all matrices, or in its place."""
+    record = ArrayRecord(dict(content.array_records["adapter"]) | {name: Array(array)})
     return RecordDict(dict(content) | {"adapter": record})
 
 
-def first_matrix(content: RecordDict) -> tuple[str, np.ndarray]:
-    name = next(iter(content.array_records["adapter"]))
-    return name, content.array_records["adapter"][name].numpy()
+def numbers(content: RecordDict) -> np.ndarray:
+    return content.array_records["adapter"][JOINED].numpy().copy()
 
 
 def not_finite(content: RecordDict) -> RecordDict:
-    name, matrix = first_matrix(content)
-    matrix = matrix.copy()
-    matrix[0, 0] = np.nan
-    return replaced(content, **{name: matrix})
+    found = numbers(content)
+    found[0] = np.nan
+    return replaced(content, found)
 
 
-def wrong_shape(content: RecordDict) -> RecordDict:
-    name, matrix = first_matrix(content)
-    return replaced(content, **{name: matrix[:, :-1]})
+def wrong_size(content: RecordDict) -> RecordDict:
+    return replaced(content, numbers(content)[:-1])
 
 
 def missing(content: RecordDict) -> RecordDict:
-    return replaced(content, **{first_matrix(content)[0]: None})
+    return RecordDict(dict(content) | {"adapter": ArrayRecord({})})
 
 
 def stranger(content: RecordDict) -> RecordDict:
-    return replaced(content, stranger=np.ones((2, 2), dtype=np.float32))
+    return replaced(content, np.ones((2, 2), dtype=np.float32), "stranger")
 
 
 def no_loss(content: RecordDict) -> RecordDict:
@@ -186,14 +183,12 @@ def from_another(content: RecordDict, **changes: int) -> RecordDict:
 
 
 def ten_times(content: RecordDict) -> RecordDict:
-    name, matrix = first_matrix(content)
-    return replaced(content, **{name: np.tile(matrix, (10, 1))})
+    return replaced(content, np.tile(numbers(content), 10))
 
 
 def no_safetensors(content: RecordDict) -> RecordDict:
-    name, _ = first_matrix(content)
     record = content.array_records["adapter"]
-    record[name] = Array("float32", record[name].shape, "numpy.ndarray", b"garbage" * 1000)
+    record[JOINED] = Array("float32", record[JOINED].shape, "numpy.ndarray", b"garbage" * 1000)
     return content
 
 
@@ -203,11 +198,11 @@ def more_records(content: RecordDict) -> RecordDict:
 
 WRONG = [
     (not_finite, "is not finite"),
-    (wrong_shape, "without a matrix .* of shape"),
-    (missing, "without a matrix"),
-    (stranger, "a matrix stranger that was not asked for"),
-    (ten_times, "without a matrix .* of shape"),
-    (no_safetensors, "without a matrix .* of shape"),
+    (wrong_size, "is not the .* numbers in float32 that were asked for"),
+    (missing, "is not the .* numbers in float32 that were asked for"),
+    (stranger, "an array stranger that was not asked for"),
+    (ten_times, "is not the .* numbers in float32 that were asked for"),
+    (no_safetensors, "is not the .* numbers in float32 that were asked for"),
     (more_records, "a record more that was not asked for"),
     (no_loss, "a training loss that is"),
     (lambda content: with_metrics(content, loss=1e300), "a training loss that is"),

@@ -130,7 +130,7 @@ def test_a_client_that_sends_another_format_is_refused(tiny):
     grid = InProcessGrid(client_app, 4, {"scenario": dump_scenario(tiny)})
     nodes, _ = nodes_by_client(grid, [member.id for member in scenario.members()])
     adapter = initial_adapter(setting.measured.path.full, scenario.seed)
-    expected = "^an update without a matrix .* in uint8"
+    expected = "^an update that is not the 6528 numbers in uint8"
     done = train_clients(
         grid, nodes, setting, adapter, first_assignments(setting), lambda client, loss: None, Overdue()
     )

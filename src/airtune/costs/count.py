@@ -5,13 +5,14 @@ A multiply-add is 2 FLOPs. Element-wise work (norms, activations, softmax) is le
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from airtune.costs.shapes import ModelShape
 from airtune.payload.download import TYPES
+from airtune.payload.joined import JOINED
 from airtune.payload.matrix import Form, sent_form
 from airtune.scenario import Payload
 
@@ -19,7 +20,8 @@ ADAPTER_BYTES = 4  # adapters are trained in float32
 OPTIMISER_BYTES = 12  # gradient and the two moments of AdamW, float32 each
 ATTENTION_BLOCK = 64  # queries computed together, against all keys that one of them may look at
 LOGITS_AT_A_TIME = 2**24  # as many as the loss computes in one go
-ARRAY_HEADER_BYTES = 128  # the header of one array in NumPy's format, as Flower sends it
+JOINED_BYTES = 128 + len(JOINED)  # the header of an array in NumPy's format, as Flower sends it, and its name
+LAYOUT_BYTES, SIZE_BYTES = len("names" + "rows" + "columns"), 2 * 8  # keys; rows and columns of a matrix
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,19 @@ def upload_forms(shape: ModelShape, payload: Payload) -> dict[str, Form]:
 
 
 def upload_bytes(shape: ModelShape, payload: Payload) -> int:
-    """Bytes of the arrays a client sends back, names and headers included."""
-    return _message_bytes(upload_forms(shape, payload))
+    """Bytes of the one array that a client sends back, header and name included."""
+    return JOINED_BYTES + _joined_bytes(upload_forms(shape, payload).values())
 
 
 def download_bytes(shape: ModelShape, payload: Payload) -> int:
-    """Bytes of the adapters a client receives: all of its sub-model, for the forward pass needs them.
+    """Bytes of the adapters a client receives, with names and sizes.
 
-    A frozen A is drawn by the client itself.
+    They are those of all of its sub-model, for the forward pass needs them. A frozen A is drawn by the client
+    itself.
     """
     sizes = {name: size for name, _, _, size in shape.adapter_shapes() if shape.changes(name)}
-    return _message_bytes({name: (TYPES[payload.download], size) for name, size in sizes.items()})
+    layout = LAYOUT_BYTES + sum(len(name) + SIZE_BYTES for name in sizes)
+    return JOINED_BYTES + layout + _joined_bytes((TYPES[payload.download], size) for size in sizes.values())
 
 
 def compensation_bytes(full: ModelShape, shape: ModelShape) -> int:
@@ -96,11 +100,8 @@ def compensation_bytes(full: ModelShape, shape: ModelShape) -> int:
     return 4 * int(np.sum(lost))
 
 
-def _message_bytes(forms: Mapping[str, Form]) -> int:
-    return sum(
-        ARRAY_HEADER_BYTES + len(name) + dtype.itemsize * math.prod(size)
-        for name, (dtype, size) in forms.items()
-    )
+def _joined_bytes(forms: Iterable[Form]) -> int:
+    return sum(dtype.itemsize * math.prod(size) for dtype, size in forms)
 
 
 def memory_bytes(shape: ModelShape, work: Workload, weight_bytes: int) -> float:

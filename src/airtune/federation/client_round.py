@@ -105,7 +105,8 @@ def _residual(context: Context, assignment: Assignment, full: ModelShape) -> Ada
 
 def _digest(content: RecordDict) -> bytes:
     """Of all that a message says."""
-    digest = hashlib.sha512(json.dumps(dict(content.config_records["task"]), sort_keys=True).encode())
+    told = {name: dict(record) for name, record in content.config_records.items()}
+    digest = hashlib.sha512(json.dumps(told, sort_keys=True).encode())
     for record, arrays in sorted(content.array_records.items()):
         for name, array in sorted(arrays.items()):
             digest.update(f"{record} {name} {len(array.data)} ".encode() + array.data)

@@ -1,19 +1,16 @@
 """What travels between server and clients: one RecordDict each way, arrays and plain numbers only."""
 
-import io
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from airtune.costs.count import Workload
 from airtune.errors import AirtuneError
-from airtune.payload.download import unpack_download
+from airtune.federation.arrays import joined_record, read_asked, read_sent, sent_records, to_record
 from airtune.payload.matrix import Form
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.path import MeanInputs, Reduction
@@ -54,13 +51,13 @@ class Assignment:
             task[f"{name}-a-layer"] = mask.shape[1]
         packed = {name: np.packbits(mask, axis=1) for name, mask in masks.items()}
         records: dict[str, ArrayRecord | ConfigRecord] = {
-            "adapter": to_record(self.adapter),
+            **sent_records("adapter", self.adapter),
             "reduction": to_record(packed),
             "mean": to_record(_lost_means(self.reduction)),
             "task": ConfigRecord(task),
         }
         if self.merged is not None:
-            records["merged"] = to_record(self.merged)
+            records |= sent_records("merged", self.merged)
         return RecordDict(records)  # type: ignore[arg-type]
 
     @staticmethod
@@ -72,7 +69,8 @@ class Assignment:
             name: np.unpackbits(packed[name].numpy(), axis=1, count=int(task[f"{name}-a-layer"])).astype(bool)
             for name in ("neurons", "groups")
         }
-        mean = _mean_inputs(_matrices(content.array_records["mean"]), masks)
+        lost = {name: array.numpy() for name, array in content.array_records["mean"].items()}
+        mean = _mean_inputs(lost, masks)
         reduction = Reduction(
             masks["neurons"],
             masks["groups"],
@@ -86,8 +84,8 @@ class Assignment:
             int(task["steps"]),
             reduction,
             float(task["proximal"]),
-            _matrices(content.array_records["adapter"]),
-            merged=_matrices(content.array_records["merged"]) if "merged" in content else None,
+            read_sent("adapter", content),
+            merged=read_sent("merged", content) if "merged" in content else None,
         )
 
 
@@ -108,7 +106,7 @@ class Update:
     def to_content(self) -> RecordDict:
         """As a RecordDict."""
         origin = ConfigRecord({"client": self.client, "round": self.round_number})
-        content = RecordDict({"adapter": to_record(self.matrices), "origin": origin})
+        content = RecordDict({"adapter": joined_record(self.matrices), "origin": origin})
         if self.loss is not None:
             content["metrics"] = MetricRecord(
                 {
@@ -134,7 +132,7 @@ class Update:
         try:
             asked.check_origin(content.config_records["origin"])
             loss, work = (None, ()) if asked.withheld else asked.told(content.metric_records["metrics"])
-            matrices = _asked_for(content.array_records["adapter"], asked.forms)
+            matrices = read_asked(content.array_records["adapter"], asked.forms)
         except (KeyError, TypeError, ValueError, OverflowError, EOFError) as error:
             raise AirtuneError(f"a reply that is not an update: {error}") from error
         return Update(asked.client, asked.round_number, matrices, loss, work)
@@ -194,13 +192,8 @@ def adapter_bytes(content: RecordDict) -> int:
 
     With them count the mean inputs of the units that a client's sub-model lost, if it compensates for them.
     """
-    records = content.array_records
-    return sum(records[name].count_bytes() for name in ("adapter", "mean") if name in records)
-
-
-def to_record(arrays: Mapping[str, npt.NDArray[Any]]) -> ArrayRecord:
-    """Arrays as Flower sends and keeps them."""
-    return ArrayRecord({name: Array(array) for name, array in arrays.items()})
+    counted = ("adapter", "adapter-layout", "mean")
+    return sum(content[name].count_bytes() for name in counted if name in content)
 
 
 def _lost_means(reduction: Reduction) -> dict[str, npt.NDArray[np.float32]]:
@@ -224,33 +217,3 @@ def _mean_inputs(
     neurons = np.zeros(masks["neurons"].shape, dtype=np.float32)
     queries[~masks["groups"]], neurons[~masks["neurons"]] = lost["queries"], lost["neurons"]
     return MeanInputs(queries.reshape(len(queries), -1), neurons)
-
-
-def _matrices(record: ArrayRecord) -> Adapter:
-    return unpack_download({name: array.numpy() for name, array in record.items()})
-
-
-def _asked_for(record: ArrayRecord, forms: Mapping[str, Form]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a record that holds exactly those of `forms`; any other is refused unread."""
-    for name in record:
-        if name not in forms:
-            raise AirtuneError(f"an update with a matrix {name} that was not asked for")
-    arrays = {}
-    for name, (dtype, shape) in forms.items():
-        header, size = _header(dtype, shape), dtype.itemsize * math.prod(shape)
-        data = record[name].data if name in record else b""
-        if len(data) != len(header) + size or not data.startswith(header):
-            raise AirtuneError(f"an update without a matrix {name} of shape {shape} in {dtype}")
-        arrays[name] = np.frombuffer(data, dtype, offset=len(header)).reshape(shape)
-    return arrays
-
-
-@lru_cache(maxsize=1024)
-def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """What NumPy writes before the numbers of such an array."""
-    stream = io.BytesIO()
-    description = np.lib.format.dtype_to_descr(dtype)
-    np.lib.format.write_array_header_1_0(
-        stream, {"descr": description, "fortran_order": False, "shape": shape}
-    )
-    return stream.getvalue()

@@ -13,8 +13,8 @@ from flwr.app import Context
 from safetensors.numpy import load_file, save_file
 
 from airtune.errors import InputError, words
+from airtune.federation.arrays import to_record
 from airtune.federation.checkpoint import Checkpoint
-from airtune.federation.messages import to_record
 from airtune.files import put_in_place
 from airtune.pruning.adapters import Adapter
 
