@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/federation"))
 
 from hostile import CASES, Outcome, outcome
 
-SHARES = {"reply": 0.6, "file": 0.395, "folder": 0.005}
+SHARES = {"reply": 0.55, "report": 0.05, "file": 0.395, "folder": 0.005}
 
 
 def begin() -> None:

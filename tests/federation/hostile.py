@@ -36,6 +36,8 @@ from airtune.federation.grid import InProcessGrid
 from airtune.federation.learn import merge
 from airtune.federation.learnt_rounds import LearntRounds
 from airtune.federation.messages import Update
+from airtune.federation.overdue import Overdue
+from airtune.federation.report import Report
 from airtune.federation.residual import hand_over, residual_before
 from airtune.federation.round import PlannedRound, plan_round
 from airtune.federation.setting import Setting, make_setting
@@ -142,7 +144,8 @@ def hostile_reply(random: Random) -> str:
         return Message(content, reply_to=message)
 
     grid = InProcessGrid(app, 4, {})
-    done = train_clients(grid, nodes_now(grid, {}), setting, adapter, asked, lambda client, loss: None)
+    nodes = nodes_now(grid, {})
+    done = train_clients(grid, nodes, setting, adapter, asked, lambda client, loss: None, Overdue())
     if 0 in done.failed or done.trained.keys() | done.failed.keys() != {0, 3}:
         raise AssertionError(f"a right reply was refused: {done.failed}")
     merged = merge(setting, adapter, asked, done.trained)
@@ -150,6 +153,32 @@ def hostile_reply(random: Random) -> str:
         raise AssertionError("what was merged is not finite")
     if 3 in done.failed:
         raise AirtuneError(done.failed[3])
+    return "read"
+
+
+def hostile_report(random: Random) -> str:
+    """What a node says of itself is spoilt: it is no client, or one with or without a report."""
+    content = RecordDict(
+        {
+            "profile": ConfigRecord({"partition-id": 1}),
+            "device": ConfigRecord({"name": "mine", "throughput": 1e9, "memory": 1e9, "power": 5.0}),
+        }
+    )
+    if random.random() < 0.3:
+        content["refused"] = ConfigRecord({"reason": random.choice(["x", "\n\x1b[2J", "é" * 10_000])})
+    record = content.config_records[random.choice(list(content))]
+    record[random.choice([*record, "more"])] = random.choice(
+        [0, -1, 2**62, 3.0, 1e308, -0.0, float("nan"), float("inf"), True, "", "3", "\x00", b"3", [3], ["x"]]
+    )
+    if random.random() < 0.3:
+        del record[random.choice(list(record))]
+    if random.random() < 0.1:
+        name = random.choice([*content, "more"])
+        content.pop(name, None)
+        content[name] = MetricRecord({"partition-id": 1})
+    report = Report.from_content(content)
+    if report.refused is not None:
+        raise AirtuneError(report.refused)
     return "read"
 
 
@@ -209,13 +238,13 @@ def _spoil_reply(content: RecordDict, random: Random) -> None:
             del origin[name]
     elif content.array_records:
         arrays = content.array_records[next(iter(content.array_records))]
-        name = random.choice([*arrays, "more"])
+        name = random.choice([*arrays, *arrays, *arrays, "more"])
         data = arrays[name].data if name in arrays else b""
         arrays[name] = Array(
             random.choice(["float32", "uint8", "object", "", "float128"]),
             random.choice([(), (1,), (2, 2), (10**9, 10**9), (0,)]),
             random.choice(["numpy.ndarray", "numpy.ndarray", "torch.Tensor", "pickle", ""]),
-            random.choice([scrambled, scrambled, scrambled, _other_array])(data, random),
+            random.choice([scrambled, _dented, _dented, _other_array])(data, random),
         )
         if random.random() < 0.1:
             del arrays[name]
@@ -231,6 +260,16 @@ def _other_array(data: bytes, random: Random) -> bytes:
         stream, header
     )
     return stream.getvalue() + random.choice([b"", data, b"\x80\x04N.", bytes(64)])
+
+
+def _dented(data: bytes, random: Random) -> bytes:
+    """An array's bytes, as many as before, with other numbers in it: scales, positions, values."""
+    numbers = [np.float32(one).tobytes() for one in (np.nan, np.inf, -1.0, 3e38, 1e-45, -0.0)]
+    found = bytearray(data)
+    for _ in range(random.randint(1, 4) if len(found) >= 132 else 0):
+        at = random.randrange(128, len(found) - 3)
+        found[at : at + 4] = random.choice([*numbers, bytes(4), b"\xff" * 4, random.randbytes(4)])
+    return bytes(found)
 
 
 def scrambled(data: bytes, random: Random) -> bytes:
@@ -436,4 +475,4 @@ SPOILERS: dict[str, tuple[Callable[[bytes, Random], bytes], ...]] = {
     ".npz": (_spoil_npz, _zipped_headers, scrambled),
     ".json": (_spoil_json, scrambled),
 }
-CASES = {"reply": hostile_reply, "file": hostile_file, "folder": hostile_folder}
+CASES = {"reply": hostile_reply, "report": hostile_report, "file": hostile_file, "folder": hostile_folder}

@@ -6,13 +6,15 @@ import pytest
 from hostile import CASES, outcome
 
 
-@pytest.mark.parametrize(("kind", "count"), [("file", 40)])
+@pytest.mark.parametrize(("kind", "count"), [("reply", 60), ("report", 100), ("file", 40)])
 def test_what_is_malformed_is_read_or_refused_in_a_line(kind, count):
     _judge(kind, count)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "count"), [("reply", 2000), ("file", 4000), ("folder", 60)])
+@pytest.mark.parametrize(
+    ("kind", "count"), [("reply", 2000), ("report", 2000), ("file", 4000), ("folder", 60)]
+)
 def test_much_that_is_malformed_is_read_or_refused_in_a_line(kind, count):
     _judge(kind, count)
 

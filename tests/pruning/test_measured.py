@@ -146,6 +146,47 @@ def test_a_damaged_file_is_measured_anew(damage, tiny, tiny_path, cache, monkeyp
     assert measurements == [tiny, tiny]
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("kinds", lambda kinds: np.array(0)),
+        ("kinds", lambda kinds: kinds + 9),
+        ("kinds", lambda kinds: kinds[:-1]),
+        ("layers", lambda layers: layers - 1),
+        ("layers", lambda layers: layers + 100),
+        ("layers", lambda layers: layers.astype(float)),
+        ("prune", lambda prune: prune[::-1]),
+        ("prune", lambda prune: prune * np.nan),
+        ("prune", lambda prune: prune * 2),
+        ("neuron_order", lambda order: order + 1),
+        ("neuron_order", lambda order: order[:1]),
+        ("neuron_order", lambda order: order[:, :-1]),
+        ("group_order", lambda order: order * 0),
+        ("neurons", lambda neurons: neurons * 2**40),
+        ("kv_groups", lambda groups: groups[:0]),
+        ("sizes", lambda sizes: sizes * 0),
+        ("sizes", lambda sizes: sizes * 2**50),
+        ("projections", lambda names: np.array(["nothing"])),
+        ("weight_bytes", lambda size: -size),
+        ("work", lambda work: work * np.nan),
+        ("work", lambda work: work * -1),
+        ("error", lambda error: error * -1),
+        ("error", lambda error: error[:, ::-1]),
+        ("error", lambda error: error[:3]),
+        ("error", lambda error: error * np.inf),
+        ("mean_queries", lambda mean: np.ones((1, 2), np.float32)),
+    ],
+)
+def test_a_file_whose_numbers_cannot_be_a_path_is_refused(name, change, tiny_path, tmp_path):
+    file = tmp_path / "path.npz"
+    tiny_path.save(file)
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    np.savez(file, **arrays | {name: change(arrays[name])})
+    with pytest.raises(ValueError, match="not a measured path"):
+        MeasuredPath.load(file)
+
+
 @pytest.mark.usefixtures("tiny_path")
 def test_planning_a_second_time_needs_no_torch():
     code = (

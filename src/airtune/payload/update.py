@@ -66,9 +66,12 @@ def decode_update(
     for name, array in sent.items():
         matrix = held[name]
         try:
-            # Without loss values are sent, not changes.
-            change = array - received[name] if payload.is_lossless else decode(array, matrix.shape, payload)
-            trained[name] = matrix + change
+            with np.errstate(invalid="ignore"):  # what is not finite is refused with the whole update
+                if payload.is_lossless:  # values are sent, not changes
+                    change = array - received[name]
+                else:
+                    change = decode(array, matrix.shape, payload)
+                trained[name] = matrix + change
         except AirtuneError as error:
             raise AirtuneError(f"an update whose matrix {name} has {error}") from error
     return trained

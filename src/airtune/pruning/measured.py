@@ -22,6 +22,7 @@ from airtune.costs.layouts import LAYOUTS
 from airtune.costs.shapes import ModelShape
 from airtune.files import put_in_place
 from airtune.pruning.path import MeanInputs, Reduction, ReductionPath
+from airtune.pruning.path_check import check_path
 from airtune.scenario import Payload, Scenario
 
 FORMAT = 16  # counts up whenever what is measured, or how, changes
@@ -127,13 +128,11 @@ def _from_arrays(stored: Mapping[str, npt.NDArray[Any]]) -> MeasuredPath:
     work, largest = (
         Workload(int(rows), float(length), float(labels)) for rows, length, labels in stored["work"]
     )
-    return MeasuredPath(
-        path,
-        work,
-        largest,
-        int(stored["weight_bytes"]),
-        GradientError(*stored["error"]),
-    )
+    error, weight_bytes = GradientError(*stored["error"]), int(stored["weight_bytes"])
+    check_path(path, (work, largest), error)
+    if weight_bytes <= 0:
+        raise ValueError("weights of no size")
+    return MeasuredPath(path, work, largest, weight_bytes, error)
 
 
 def measured_path(scenario: Scenario) -> MeasuredPath:
