@@ -11,7 +11,7 @@ from random import Random
 from types import FrameType
 from typing import NamedTuple
 
-from hostile_files import hostile_file, hostile_folder, valid
+from hostile_folders import hostile_file, hostile_folder, valid
 from hostile_replies import hostile_reply, hostile_report
 
 from airtune.errors import AirtuneError
