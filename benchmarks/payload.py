@@ -20,7 +20,7 @@ from airtune.costs.count import download_bytes, upload_bytes
 from airtune.costs.shapes import ModelShape
 from airtune.learning.models import load_base
 from airtune.pruning.submodel import model_shape
-from airtune.results.events import read_events
+from airtune.results.events import EVENTS_FILE, read_events, round_events
 from airtune.scenario import Lora, Payload, Scenario
 from airtune.scenario.learning import PROJECTIONS
 
@@ -83,7 +83,7 @@ def _mb(shape: ModelShape, payload: Payload) -> float:
 def _play(scenario: Scenario) -> list[Any]:
     with tempfile.TemporaryDirectory() as folder:
         run(scenario, folder)
-        return [event for event in read_events(Path(folder)) if event["event"] == "round"]
+        return round_events(read_events(Path(folder) / EVENTS_FILE))
 
 
 def main() -> None:
