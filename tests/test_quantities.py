@@ -12,6 +12,7 @@ from airtune.quantities import (
     BitRate,
     Decibel,
     Distance,
+    Duration,
     Frequency,
     Memory,
     Number,
@@ -28,6 +29,7 @@ KINDS = {
     "memory": (Memory, "B"),
     "throughput": (Throughput, "FLOP/s"),
     "watt": (Watt, "W"),
+    "duration": (Duration, "s"),
     "decibel": (Decibel, "dB"),
     "power": (Power, "dBm"),
     "power density": (PowerDensity, "dBm/Hz"),
@@ -52,6 +54,8 @@ def read(kind: object, value: object) -> float:
         (Memory, "4 GiB", 4 * 2**30),
         (Memory, "512 MiB", 2**29),
         (Throughput, "1.5 TFLOP/s", 1.5e12),
+        (Duration, "250 ms", 0.25),
+        (Duration, "0 s", 0),
         (Decibel, "8 dB", 8),
         (Power, "-3 dBm", -3),
         (PowerDensity, "-174 dBm/Hz", -174),
@@ -111,7 +115,15 @@ def test_text_that_is_no_quantity_is_refused(kind, value):
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [(Frequency, 0), (Distance, -1), (Memory, "0 GB"), (Decibel, -1), (Power, 101), (PowerDensity, 1)],
+    [
+        (Frequency, 0),
+        (Distance, -1),
+        (Memory, "0 GB"),
+        (Decibel, -1),
+        (Duration, "-1 s"),
+        (Power, 101),
+        (PowerDensity, 1),
+    ],
 )
 def test_values_out_of_range_are_refused(kind, value):
     with pytest.raises(ValidationError):

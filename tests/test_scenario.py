@@ -82,6 +82,7 @@ def groups(draw, identifier: str, cells: list[str]) -> dict:
         "cell": draw(st.sampled_from(cells)),
         "memory": draw(st.none() | POSITIVE),
         "power": draw(st.none() | POSITIVE),
+        "overhead": draw(st.floats(0, 1e9)),
         "labels": draw(st.lists(st.text(max_size=8) | st.integers(-99, 99), min_size=1, max_size=3)),
     }
     place = draw(st.sampled_from(["distance", "range", "link"]))

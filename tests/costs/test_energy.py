@@ -10,7 +10,7 @@ from airtune.costs.round_time import ClientTime
 from airtune.devices import CATALOGUE
 
 TINY = load_scenario(Path(__file__).parents[2] / "examples" / "tiny.yaml")
-SPENT = ClientTime(download_s=3.0, compute_s=10.0, upload_s=5.0)
+SPENT = ClientTime(download_s=3.0, overhead_s=20.0, compute_s=10.0, upload_s=5.0)
 RADIATED_W = 10**2.3 / 1000  # 23 dBm
 
 

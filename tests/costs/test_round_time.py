@@ -1,21 +1,31 @@
 """Round times: what is planned is what is clocked where the plan is exact, and cells share their downlink."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airtune import InfeasibleError, Scenario, load_scenario
 from airtune.costs.count import download_bytes, upload_bytes
 from airtune.costs.error import Gradients
-from airtune.costs.round_time import build_problem, clock_client, downlink_rates, uplink_rates
-from airtune.planning import ErrorPower, ErrorTable, evaluate
+from airtune.costs.round_time import (
+    ClientTime,
+    bound_to,
+    build_problem,
+    clock_client,
+    downlink_rates,
+    uplink_rates,
+)
+from airtune.planning import ErrorPower, ErrorTable, evaluate, plan
 from airtune.pruning.measured import MeasuredPath, measured_path
 from airtune.radio.channel import draw_channels
 
 EVERYONE = np.ones(4, dtype=bool)
 UNLIKE = Gradients(np.ones(4), np.ones(4))
+SECONDS = st.floats(0, 1e4)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +50,9 @@ BENT = {"examples": 1e-9, "depth": 1e-9, "width": 0.02, "mixed": 0.25}
 @pytest.mark.parametrize("fading", ["per-round", "ergodic", "none"])
 def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
     """Exactly for the whole model; compute exactly everywhere; bits as well as a straight line fits them."""
-    scenario = tiny.model_copy(update={"radio": tiny.radio.model_copy(update={"fading": fading})})
+    slow = tiny.clients[0].model_copy(update={"overhead": 7.0})
+    radio = tiny.radio.model_copy(update={"fading": fading})
+    scenario = tiny.model_copy(update={"radio": radio, "clients": (slow, tiny.clients[1])})
     curves, channels = measured.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 1)
     problem = build_problem(scenario, curves, channels, EVERYONE, UNLIKE)
     bandwidth = np.array([10e3, 20e3, 30e3, 40e3])
@@ -59,6 +71,7 @@ def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
                 member.device.flops_per_s,
                 bits,
                 (down[client], up[client]),
+                member.overhead_s,
             )
             whole = (
                 download_bytes(path.full, tiny.payload) / down[client]
@@ -69,19 +82,73 @@ def test_the_clock_agrees_with_the_plan(tiny, kind, measured, fading):
             prunable = curves.flops.prunable * (1 - rate) + curves.flops.fixed
             expected = prunable * scenario.training.steps / member.device.flops_per_s
             assert spent.compute_s == pytest.approx(expected, rel=1e-9)
+            assert spent.overhead_s == (7.0 if member.group == "slow" else 0.0)
 
 
 def test_the_clock_counts_every_step_as_it_was(measured):
     shape, work = measured.path.full, measured.work
     long = replace(work, length=2 * work.length)
     one, other, both = (
-        clock_client(shape, steps, 1e9, (800.0, 1600.0), (8.0, 16.0))
+        clock_client(shape, steps, 1e9, (800.0, 1600.0), (8.0, 16.0), 3.0)
         for steps in ([work], [long], [work, long])
     )
     assert both.compute_s == pytest.approx(one.compute_s + other.compute_s)
     assert other.compute_s > one.compute_s
     assert (both.download_s, both.upload_s) == (100.0, 100.0)
-    assert both.total_s == both.download_s + both.compute_s + both.upload_s
+    assert both.total_s == both.download_s + 3.0 + both.compute_s + both.upload_s
+
+
+@given(st.lists(SECONDS, min_size=4, max_size=4), SECONDS)
+def test_what_is_done_of_a_round_is_done_phase_by_phase(seconds, end_s):
+    whole = ClientTime(*seconds)
+    done = whole.until(end_s)
+    assert done.total_s == pytest.approx(min(whole.total_s, end_s))
+    phases = list(zip(astuple(done), astuple(whole), strict=True))
+    begun = [place for place, (part, _) in enumerate(phases) if part > 0]
+    assert all(part == all_of_it for part, all_of_it in phases[: max(begun, default=0)])
+    assert all(part <= all_of_it for part, all_of_it in phases)
+    assert whole.until(whole.total_s * (1 + 1e-9)) == whole
+
+
+@pytest.fixture(scope="module")
+def examples_path(tiny) -> MeasuredPath:
+    return measured_path(tiny)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(0, 1e3), min_size=4, max_size=4), st.floats(0.1, 1e3))
+def test_an_overhead_of_everybody_lengthens_the_planned_round(tiny, examples_path, before, more):
+    """By as much with FedIT; by as much or more with joint, for which shorter rounds then save less."""
+    curves, channels = examples_path.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 1)
+    problems = [
+        build_problem(
+            tiny.with_nodes({}, {client: extra + own for client, own in enumerate(before)}),
+            curves,
+            channels,
+            EVERYONE,
+            UNLIKE,
+        )
+        for extra in (0.0, more)
+    ]
+    assert problems[1].fixed_s - problems[0].fixed_s == pytest.approx(np.full(4, more))
+    for method in ("fedit", "joint"):
+        first, second = (plan(problem, method) for problem in problems)
+        assert second.round_s == pytest.approx(second.client_round_s.max())
+        assert second.total_s <= first.rounds * (first.round_s + more) * (1 + 1e-6)
+        assert second.total_s >= first.total_s * (1 - 1e-6) + problems[0].rounds.base * more
+        slack = 1e-9 if method == "fedit" else 1e-3
+        assert second.round_s >= (first.round_s + more) * (1 - slack)
+
+
+def test_an_overhead_counts_with_sub_models_of_their_own_too(tiny, examples_path):
+    curves, channels = examples_path.curves(tiny.prune_max, tiny.payload), draw_channels(tiny, 1)
+    costs = [examples_path.costs(examples_path.path.reduction(0.0), tiny.payload)] * 4
+    slow = tiny.with_nodes({}, {1: 40.0})
+    plain, late = (
+        bound_to(build_problem(one, curves, channels, EVERYONE, UNLIKE), one, channels, EVERYONE, costs)
+        for one in (tiny, slow)
+    )
+    assert late.fixed_s - plain.fixed_s == pytest.approx([0, 40, 0, 0])
 
 
 def test_participants_of_a_cell_share_its_downlink_equally(tiny):

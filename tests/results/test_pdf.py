@@ -73,6 +73,14 @@ def test_bars_go_on_where_the_one_before_ended(run):
     assert axes.yaxis_inverted()
 
 
+def test_every_phase_that_there_can_be_is_drawn(tmp_path, faulty):
+    rows = [row | {"overhead_s": 1.0, "compute_s": 3.0} for row in faulty[1]["clients"]]
+    append_events(tmp_path / "events.jsonl", [faulty[0], faulty[1] | {"clients": rows}, *faulty[2:]])
+    drawn_phases = drawn(tmp_path, "time").legends[0].get_texts()
+    names = ["download", "overhead", "compute", "upload", "waiting", "left out", "lost"]
+    assert [text.get_text() for text in drawn_phases] == names
+
+
 def test_a_client_left_out_is_a_gap(run):
     (mesh,) = drawn(run, "pruning").axes[0].collections
     values = mesh.get_array()

@@ -12,7 +12,6 @@ from airtune.results.events import append_events
 from airtune.results.formats import time_scale
 from airtune.results.history import History
 from airtune.results.report import write_report
-from airtune.results.trainings import PHASES
 
 SECTIONS = ["loss", "timeline", "pruning", "bandwidth", "time", "bytes", "round-time", "clients", "scenario"]
 
@@ -97,7 +96,12 @@ def test_rounds_that_do_not_wait_are_not_set_against_rounds_that_do(buffered):
 def test_a_client_on_its_way_is_not_left_out_and_its_bar_is_as_long_as_the_round(buffered):
     page, history = Page(write_report(buffered).read_text(encoding="utf-8")), History.read(buffered)
     scale, _ = time_scale(history.summary["simulated_s"])
-    assert [trace["name"] for trace in page.figures["time"]["data"]] == list(PHASES)
+    assert [trace["name"] for trace in page.figures["time"]["data"]] == [
+        "download",
+        "compute",
+        "upload",
+        "waiting",
+    ]
     run = [trace["x"] for trace in page.figures["time"]["data"]]
     whole = history.rounds[-1]["clock_s"] / scale
     assert [sum(times) for times in zip(*run, strict=True)] == pytest.approx([whole] * 4, rel=1e-3)
@@ -114,6 +118,25 @@ def test_a_client_left_out_is_a_gap_and_time_of_its_own(page):
     assert phases["left out"] == [8, 0, 0]
     assert phases["compute"] == [12, 16, 16]
     assert [sum(times) for times in zip(*phases.values(), strict=True)] == [32, 32, 32]
+
+
+def test_an_overhead_is_shown_where_a_round_has_one(tmp_path, make_events):
+    events = make_events(ended=False)
+    for event in events[1:]:
+        for row in event["clients"]:
+            row |= {"overhead_s": 1.5, "compute_s": 2.5} if row["id"] == "jetson" else {}
+    page = report(tmp_path, events)
+    phases = {trace["name"]: trace["x"] for trace in page.figures["time"]["data"]}
+    assert list(phases) == ["download", "overhead", "compute", "upload", "waiting", "left out"]
+    assert phases["overhead"] == [0, 0, 6]
+    assert phases["compute"] == [12, 16, 10]
+    assert [sum(times) for times in zip(*phases.values(), strict=True)] == [32, 32, 32]
+    timeline = page.figures["timeline"]["data"]
+    assert [trace["x"][2] for trace in timeline] == [0.5, 1.5, 2.5, 3, 0.5, 0]
+    assert "Overhead (s)" in page.text
+    events = make_events(ended=False)
+    (tmp_path / "without").mkdir()
+    assert "verhead" not in report(tmp_path / "without", events).text
 
 
 def test_rounds_waited_for_in_vain_are_time_of_their_own(tmp_path, faulty):

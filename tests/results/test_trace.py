@@ -85,6 +85,18 @@ def test_a_client_is_a_process_that_downloads_computes_uploads_and_waits(run):
     assert slices(events, names["joint"]) == [(f"round {n}", 8 * n - 8, 8) for n in (1, 2, 3)]
 
 
+def test_an_overhead_lies_between_download_and_computing(tmp_path, make_events):
+    events = make_events(rounds=1, ended=False)
+    events[1]["clients"][1] |= {"overhead_s": 1.5, "compute_s": 2.5}
+    append_events(tmp_path / "events.jsonl", events)
+    events = read(write_trace(tmp_path))
+    assert slices(events, processes(events)["joint: phone-1"])[:3] == [
+        ("download", 0, 0.5),
+        ("overhead", 0.5, 1.5),
+        ("compute", 2, 2.5),
+    ]
+
+
 def test_updates_that_are_lost_have_their_reason(tmp_path, faulty):
     append_events(tmp_path / "events.jsonl", faulty)
     events = read(write_trace(tmp_path))

@@ -1,8 +1,8 @@
 """Joules of a client's round: its device's power while it computes, the radio's while it sends.
 
-What a device draws while it waits or receives is left out: no figure holds for all its radios, and it would
-draw much of that without the training too. Sending counts with the power that is radiated, as the planner
-has it; an amplifier draws more.
+What a device draws while it waits, receives or gets ready to train (a round's overhead) is left out: no
+figure holds for all its radios, and it would draw much of that without the training too. Sending counts with
+the power that is radiated, as the planner has it; an amplifier draws more.
 """
 
 from collections.abc import Iterable, Mapping

@@ -21,21 +21,27 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClientTime:
-    """Simulated seconds of a client's round, one phase after the other."""
+    """Simulated seconds of a client's round, one phase after the other.
+
+    `overhead_s` is all that is none of the others: what a client takes to start and to load its model, say.
+    """
 
     download_s: float
+    overhead_s: float
     compute_s: float
     upload_s: float
 
     @property
     def total_s(self) -> float:
-        return self.download_s + self.compute_s + self.upload_s
+        return self.download_s + self.overhead_s + self.compute_s + self.upload_s
 
     def until(self, end_s: float) -> "ClientTime":
         """What is done of it so many seconds after its begin."""
-        download_s = min(self.download_s, end_s)
-        compute_s = min(self.compute_s, end_s - download_s)
-        return ClientTime(download_s, compute_s, min(self.upload_s, end_s - download_s - compute_s))
+        left_s, done = end_s, []
+        for phase_s in astuple(self):
+            done.append(min(phase_s, left_s))
+            left_s -= done[-1]
+        return ClientTime(*done)
 
 
 def build_problem(
@@ -50,7 +56,7 @@ def build_problem(
 
     Downloads happen before training, over an equal share of the cell's downlink, so they count as time
     that bandwidth cannot change: the part that shrinks with the sub-model joins `compute_s`, the rest
-    `fixed_s`.
+    `fixed_s`. So does a client's overhead.
 
     Args:
         channels: this round's, or the mean channels.
@@ -73,7 +79,7 @@ def build_problem(
         bandwidth_hz=np.array([cell.bandwidth for cell in scenario.cells]),
         weight=np.array([member.weight for member in members]) if weight is None else weight,
         snr_hz=channels.uplink_snr_hz,
-        fixed_s=curves.flops.fixed / speed + curves.download_bits.fixed / downlink,
+        fixed_s=curves.flops.fixed / speed + curves.download_bits.fixed / downlink + _overhead_s(scenario),
         compute_s=curves.flops.prunable / speed + curves.download_bits.prunable / downlink,
         fixed_bits=np.full(count, curves.upload_bits.fixed),
         payload_bits=np.full(count, curves.upload_bits.prunable),
@@ -111,7 +117,9 @@ def bound_to(
     flops, upload, download, memory = np.array([astuple(one) for one in costs]).T
     return replace(
         problem,
-        fixed_s=flops / speed + download / downlink_rates(scenario, channels, participates),
+        fixed_s=flops / speed
+        + download / downlink_rates(scenario, channels, participates)
+        + _overhead_s(scenario),
         compute_s=nothing,
         fixed_bits=upload,
         payload_bits=nothing,
@@ -143,6 +151,7 @@ def clock_client(
     flops_per_s: float,
     bits: tuple[float, float],
     rates: tuple[float, float],
+    overhead_s: float,
 ) -> ClientTime:
     """What a round took one client: the steps it really trained, the bits (down, up) it really moved.
 
@@ -150,9 +159,10 @@ def clock_client(
         shape: its sub-model.
         work: one entry a step.
         bits, rates: downlink and uplink, bit and bit/s.
+        overhead_s: of this client.
     """
     compute = sum(step_flops(shape, step) for step in work) / flops_per_s
-    return ClientTime(bits[0] / rates[0], compute, bits[1] / rates[1])
+    return ClientTime(bits[0] / rates[0], overhead_s, compute, bits[1] / rates[1])
 
 
 def downlink_rates(scenario: Scenario, channels: Channels, participates: Mask) -> Floats:
@@ -166,3 +176,8 @@ def downlink_rates(scenario: Scenario, channels: Channels, participates: Mask) -
 def uplink_rates(scenario: Scenario, channels: Channels, bandwidth_hz: Floats) -> Floats:
     """Upload rates in bit/s on the planned bandwidth, (clients,)."""
     return rate(bandwidth_hz, channels.uplink_snr_hz, scenario.radio.rate)
+
+
+def _overhead_s(scenario: Scenario) -> Floats:
+    """(clients,) seconds of a round beside downloading, computing and uploading."""
+    return np.array([member.overhead_s for member in scenario.members()])

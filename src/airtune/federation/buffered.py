@@ -75,7 +75,7 @@ def play_buffered_round(
             Flight(
                 client,
                 before.round_number,
-                before.clock_s + row["download_s"] + row["compute_s"] + row["upload_s"],
+                before.clock_s + row["download_s"] + row["overhead_s"] + row["compute_s"] + row["upload_s"],
                 before.clock_s + float(planned.plan.client_round_s[client]),
                 row | {"begun_s": before.clock_s},
                 {name: matrix - held[name] for name, matrix in done.trained[client].items()},

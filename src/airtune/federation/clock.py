@@ -49,6 +49,7 @@ def clock_round(
             members[client].device.flops_per_s / scenario.faults.slowdown(members[client].names, number),
             (8.0 * done.bytes_down, 8.0 * done.bytes_up),
             (float(down[client]), float(up[client])),
+            members[client].overhead_s,
         )
         for client, done in work.items()
     }

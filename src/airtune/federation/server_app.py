@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,15 @@ class RunOptions:
         learnt: folder of learnt rounds, shared with other runs: what is there is not learnt again.
         budget: the round that reaches it is the last.
         deadline_s: real seconds that a round waits for replies; None for as long as it takes.
+        overhead_s: simulated seconds, at least 0, that a round takes a client (by number) beside downloading,
+            computing and uploading, where the caller has measured them: they hold for the whole run in
+            place of what scenario and nodes say. A run that goes on keeps those that it began with.
     """
 
     learnt: Path | None = None
     budget: Budget | None = None
     deadline_s: float | None = None
+    overhead_s: Mapping[int, float] = field(default_factory=dict)
 
 
 def server_app(observer: Observer, options: RunOptions = RunOptions()) -> ServerApp:
@@ -110,11 +114,12 @@ def run_rounds(
     path = folder.measured_path(scenario)
     setting = make_setting(scenario, path)
     nodes, reports = nodes_by_client(grid, [member.id for member in scenario.members()])
-    state = folder.resume()
-    if state is not None:  # what was reported when the run began holds to its end
-        reports = _begun_with(folder.start_event())
-    if devices := {client: told.device.device() for client, told in reports.items() if told.device}:
-        setting = make_setting(scenario.with_devices(devices), path)
+    state, overhead_s = folder.resume(), options.overhead_s
+    if state is not None:  # what was known when the run began holds to its end
+        reports, overhead_s = _begun_with(folder.start_event())
+    devices = {client: told.device.device() for client, told in reports.items() if told.device}
+    if devices or overhead_s:
+        setting = make_setting(scenario.with_nodes(devices, overhead_s), path)
     kept = LearntRounds(options.learnt, whole) if options.learnt else None
     learner = Learner(grid, nodes, setting, kept, options.deadline_s)
     if state is None:
@@ -162,6 +167,7 @@ def _start_event(setting: Setting, loss: float, reports: Mapping[int, Report]) -
                 "device": member.device.name,
                 "cell": scenario.cells[member.cell].id,
                 "weight": member.weight,
+                "overhead_s": member.overhead_s,
                 **_told(reports.get(client)),
             }
             for client, member in enumerate(scenario.members())
@@ -176,10 +182,12 @@ def _told(report: Report | None) -> dict[str, Any]:
     return {} if report is None or report.refused is None else {"refused": report.refused}
 
 
-def _begun_with(start: Mapping[str, Any]) -> dict[int, Report]:
-    """The reports in a start event. Raises InputError where one cannot be."""
-    return {
+def _begun_with(start: Mapping[str, Any]) -> tuple[dict[int, Report], dict[int, float]]:
+    """The reports in a start event, and everybody's overhead. Raises InputError where a report cannot be."""
+    rows = list(enumerate(start["clients"]))
+    reports = {
         client: Report(client, ReportedDevice.read({"name": row["device"], **row["reported"]}, EVENTS_FILE))
-        for client, row in enumerate(start["clients"])
+        for client, row in rows
         if "reported" in row
     }
+    return reports, {client: row.get("overhead_s", 0.0) for client, row in rows}

@@ -1,7 +1,7 @@
 """Charts with one row per client: the round as a timeline, pruning, bandwidth, time and bytes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,15 +11,18 @@ from airtune.results.client_figures import add_bar, phases, shown_phases, timeli
 from airtune.results.client_heatmaps import bandwidth_heatmap, nobody_took_part, pruning_heatmap
 from airtune.results.formats import amount, number, si_scale, time_scale
 from airtune.results.history import History
+from airtune.results.trainings import PHASES, seconds_in
 
 
 def timeline_of(history: History) -> Chart:
     """Each client's round from download to waiting; the reader chooses the round."""
-    columns = "Client,Round,Pruning rate,Bandwidth (kHz),Download (s),Compute (s),Upload (s),Waiting (s)"
+    names = [name for name in shown_phases([history]) if name in PHASES]
+    times = [f"{name.capitalize()} (s)" for name in names]
+    columns = ["Client", "Round", "Pruning rate", "Bandwidth (kHz)", *times]
     table = Table(
         "Every client in every round",
-        [*columns.split(","), "Training loss", "Trained layers", "Energy (J)"],
-        list(_client_rows(history)),
+        [*columns, "Training loss", "Trained layers", "Energy (J)"],
+        list(_client_rows(history, names)),
     )
     return timeline_chart({"": history}, table, "The table holds every round.")
 
@@ -95,10 +98,10 @@ def bytes_chart(history: History) -> Chart:
     )
 
 
-def _client_rows(history: History) -> Iterator[list[str]]:
+def _client_rows(history: History, names: Sequence[str]) -> Iterator[list[str]]:
     for event in history.rounds:
         for client in event["clients"]:
-            seconds = [client["download_s"], client["compute_s"], client["upload_s"], client["waiting_s"]]
+            seconds = [seconds_in(client, name) for name in names]
             loss = client.get("loss", math.nan)
             values = [client["prune"], client["bandwidth_hz"] / 1e3, *seconds, loss]
             energy = energy_j([client])

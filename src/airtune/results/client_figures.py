@@ -11,7 +11,9 @@ from airtune.results.history import Array, History
 from airtune.results.trainings import PHASES, lost_updates, trainings
 
 # Patterns tell the phases apart without colour.
-PATTERNS = {"download": "/", "compute": "", "upload": "\\", "waiting": ".", "left out": "x", "lost": "+"}
+PATTERNS = {"download": "/", "overhead": "|", "compute": "", "upload": "\\", "waiting": "."}
+PATTERNS |= {"left out": "x", "lost": "+"}
+SOMETIMES = ("overhead", "left out", "lost")
 
 
 def phases(history: History) -> dict[str, Array]:
@@ -32,9 +34,9 @@ def phases(history: History) -> dict[str, Array]:
 
 
 def shown_phases(histories: Iterable[History]) -> list[str]:
-    """The phases of a legend: nobody reads of clients left out or lost where none was."""
-    all_phases = [phases(history) for history in histories]
-    return [*PHASES, *(name for name in ("left out", "lost") if any(one[name].any() for one in all_phases))]
+    """The phases of a legend: nobody reads of an overhead, or of clients left out or lost, where none was."""
+    seconds = [phases(history) for history in histories]
+    return [name for name in PATTERNS if name not in SOMETIMES or any(one[name].any() for one in seconds)]
 
 
 def timeline_chart(runs: Mapping[str, History], table: Table, where: str, note: str = "") -> Chart:
@@ -64,7 +66,7 @@ def timeline_chart(runs: Mapping[str, History], table: Table, where: str, note: 
         title="Each client's round",
         caption="A round ends with the last upload that it waits for; whoever is done earlier waits. The "
         f"dashed vertical line is the planned end.{note}",
-        label=f"Bar chart: download, compute, upload and waiting of each client in the chosen round. {where}",
+        label=f"Bar chart: seconds of each client in the chosen round by phase: {', '.join(names)}. {where}",
         figure=figure,
         table=table,
         choices=choices,

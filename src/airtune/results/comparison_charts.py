@@ -16,12 +16,11 @@ from airtune.results.charts import (
     round_axis,
     rounded,
 )
-from airtune.results.client_figures import add_bar
+from airtune.results.client_figures import PATTERNS, SOMETIMES, add_bar
 from airtune.results.comparison_curves import add_curves, curve_rows, seeds_note
 from airtune.results.contender import Contender, Curve, loss_curve
 from airtune.results.formats import number, si_scale, time_scale
 from airtune.results.history import Array, History
-from airtune.results.trainings import PHASES
 
 
 def loss_over_time(contenders: Sequence[Contender], target: float) -> Chart:
@@ -151,7 +150,7 @@ def planned_chart(contenders: Sequence[Contender]) -> Chart | None:
 def time_shares(contenders: Sequence[Contender]) -> Chart:
     """Seconds of an average client by phase, one bar a contender, and when the target was reached."""
     seconds = [one.phase_seconds() for one in contenders]
-    names = [phase for phase in seconds[0] if phase in PHASES or any(one[phase] for one in seconds)]
+    names = [name for name in PATTERNS if name not in SOMETIMES or any(one[name] for one in seconds)]
     scale, unit = time_scale(max(sum(one.values()) for one in seconds))
     figure = new_figure(150, f"simulated time ({unit})")
     rows = [one.name for one in contenders]

@@ -42,7 +42,8 @@ class Member(TypedDict):
     """One client of the run.
 
     The run plans with what the client's node `reported` of its device. What is wrong with a report that was
-    not believed is in `refused`: the scenario's device holds.
+    not believed is in `refused`: the scenario's device holds. `overhead_s` is what the run plans with and its
+    clock counts, whoever said so; events written before there was any have none.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Member(TypedDict):
     device: str
     cell: str
     weight: Share
+    overhead_s: NotRequired[Amount]
     reported: NotRequired[ReportedFigures]
     refused: NotRequired[str]
 
@@ -89,13 +91,14 @@ class ClientRound(TypedDict):
 
     `loss` is absent where clients withhold it; FLOPs are those of typical steps then. `compute_j` is absent
     where nobody knows what the device draws. `begun_s` is where on the simulated clock its training began,
-    if not with the round.
+    if not with the round. `overhead_s`, between download and computing, is absent from older events.
     """
 
     id: str
     prune: Share
     bandwidth_hz: Amount
     download_s: Amount
+    overhead_s: NotRequired[Amount]
     compute_s: Amount
     upload_s: Amount
     waiting_s: Amount

@@ -22,6 +22,7 @@ from airtune.results.events import (
     round_events,
     start_event,
 )
+from airtune.results.trainings import PHASES, seconds_in
 from airtune.scenario_file import SCENARIO
 
 LOGGERS = ("tensorboard", "mlflow")
@@ -185,7 +186,9 @@ def scalars(event: RoundEvent) -> dict[str, float]:
         found[f"bandwidth_hz/{name}"] = client["bandwidth_hz"]
         if "loss" in client:
             found[f"training_loss/{name}"] = client["loss"]
-        found[f"client_seconds/{name}"] = client["download_s"] + client["compute_s"] + client["upload_s"]
+        found[f"client_seconds/{name}"] = sum(
+            seconds_in(client, phase) for phase in PHASES if phase != "waiting"
+        )
     return {name: float(value) for name, value in found.items()}
 
 

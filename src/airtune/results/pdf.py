@@ -43,7 +43,7 @@ DASHES: dict[str, Any] = {
 MARKERS = {"circle": "o", "diamond": "D", "square": "s", "star": "*", "cross": "P"}
 MARKERS |= {"triangle-up": "^", "triangle-down": "v"}
 MOST_LABELLED = 10  # columns of a heat map in whose cells numbers fit
-HATCHES = {"": "", "/": "////", "\\": "\\\\\\\\", ".": "....", "x": "xxxx"}
+HATCHES = {"": "", "/": "////", "|": "||||", "\\": "\\\\\\\\", ".": "....", "x": "xxxx", "+": "++++"}
 
 
 def write_figures(charts: Sequence[Chart], directory: Path) -> list[Path]:

@@ -93,10 +93,11 @@ def _client(process: int, history: History, doing: list[Training | Lost | None])
 
 
 def _phases(process: int, training: Training) -> Iterator[Event]:
-    """Download, compute, upload and waiting, one after the other."""
+    """What takes time from download to waiting, one after the other."""
     client = training.row
     details: dict[str, Event] = {
         "download": {"bytes": client["bytes_down"]},
+        "overhead": {},
         "compute": {
             "pruning rate": client["prune"],
             "trained layers": client["trained_layers"],

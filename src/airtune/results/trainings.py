@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from airtune.results.events import ClientRound, Lost
 from airtune.results.history import History
 
-PHASES = ("download", "compute", "upload", "waiting")
+PHASES = ("download", "overhead", "compute", "upload", "waiting")
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,19 @@ class Training:
     end_s: float
 
     def phases(self) -> Iterator[tuple[str, float, float]]:
-        """Download, compute, upload and waiting, each with its begin and end, as far as the run goes."""
+        """The phases that take time, each with its begin and end, as far as the run goes."""
         begin = self.begin_s
         for phase in PHASES:
-            if begin >= self.end_s:
-                return
-            end = min(begin + self.row[f"{phase}_s"], self.end_s)  # type: ignore[literal-required]
-            yield phase, begin, end
+            end = min(begin + seconds_in(self.row, phase), self.end_s)
+            if end > begin:
+                yield phase, begin, end
             begin = end
+
+
+def seconds_in(row: ClientRound, phase: str) -> float:
+    """What a phase took a client; events written before there was an overhead have none."""
+    seconds: float = row.get(f"{phase}_s", 0.0)  # type: ignore[assignment]
+    return seconds
 
 
 def trainings(history: History) -> dict[tuple[str, int], Training]:

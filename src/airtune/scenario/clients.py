@@ -11,6 +11,7 @@ from airtune.quantities import (
     BitRate,
     Decibel,
     Distance,
+    Duration,
     Frequency,
     Memory,
     Number,
@@ -56,7 +57,11 @@ class CustomDevice(Part):
 
 
 class ClientGroup(Part):
-    """`count` clients alike. They stand at `distance` (a range is drawn from) or have a measured `link`."""
+    """`count` clients alike. They stand at `distance` (a range is drawn from) or have a measured `link`.
+
+    `overhead`: seconds that a round takes a client beside downloading, computing and uploading. They lie
+    between download and computing, as a client starts once it has its message.
+    """
 
     id: Name
     count: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
@@ -66,6 +71,7 @@ class ClientGroup(Part):
     link: BitRate | None = None
     memory: Memory | None = None
     power: Watt | None = None
+    overhead: Duration = 0.0
     share: Annotated[Number, Field(gt=0, le=1)] | None = None
     labels: Annotated[tuple[Label, ...], Field(min_length=1)] | None = None
 
@@ -114,6 +120,7 @@ class Client(Part):
     link: float | None
     memory: float
     power: float | None
+    overhead_s: float
     weight: float
     labels: tuple[str, ...] | None
 

@@ -66,6 +66,7 @@ class Scenario(Part):
     clients: Annotated[tuple[ClientGroup, ...], Field(min_length=1)]
     faults: Faults = Faults()
     _devices: Mapping[int, Device] = PrivateAttr(default_factory=dict)
+    _overhead_s: Mapping[int, float] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
@@ -93,10 +94,10 @@ class Scenario(Part):
                 raise MisfitError(f"clients.{number}.labels", None, "labels, as partition.kind is labels")
         return self
 
-    def with_devices(self, devices: Mapping[int, Device]) -> "Scenario":
-        """This scenario, but that clients (by number) have other devices than their groups'."""
+    def with_nodes(self, devices: Mapping[int, Device], overhead_s: Mapping[int, float]) -> "Scenario":
+        """This scenario, but that clients (by number) have other devices or overheads than their groups'."""
         found = self.model_copy()
-        found._devices = devices
+        found._devices, found._overhead_s = devices, overhead_s
         return found
 
     def members(self) -> list[Client]:
@@ -121,6 +122,7 @@ class Scenario(Part):
                         link=group.link,
                         memory=group.memory or device.memory_bytes,
                         power=group.power or device.power_w,
+                        overhead_s=self._overhead_s.get(len(found), group.overhead),
                         weight=group.share if group.share is not None else (1 - given) / open_count,
                         labels=None if group.labels is None else tuple(map(str, group.labels)),
                     )

@@ -6,7 +6,7 @@ that each client spent and the bytes it moved, which is all that a clock needs.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -143,6 +143,7 @@ def _clocked(setting: Setting, channels: Channels, bandwidth_hz: Floats, event: 
     times = {
         member.id: ClientTime(
             8.0 * done[member.id]["bytes_down"] / float(down[number]),
+            member.overhead_s,
             done[member.id]["flops"] / member.device.flops_per_s,
             8.0 * done[member.id]["bytes_up"] / float(up[number]),
         )
@@ -155,9 +156,7 @@ def _clocked(setting: Setting, channels: Channels, bandwidth_hz: Floats, event: 
         {
             **client,
             "bandwidth_hz": bandwidth[name],
-            "download_s": times[name].download_s,
-            "compute_s": times[name].compute_s,
-            "upload_s": times[name].upload_s,
+            **asdict(times[name]),
             "waiting_s": round_s - times[name].total_s,
         }
         for name, client in done.items()
