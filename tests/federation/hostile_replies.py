@@ -107,7 +107,7 @@ def hostile_report(random: Random) -> str:
         content[name] = MetricRecord({"partition-id": 1})
     report = Report.from_content(content)
     if report.refused is not None:
-        raise AirtuneError(report.refused)
+        raise AirtuneError(report.refused or "refused without a reason")
     return "read"
 
 

@@ -18,6 +18,12 @@ FILE = "checkpoint.safetensors"
 CLIENT_ARRAYS = "clients/"  # begins the names of the arrays that clients keep
 FLIGHTS = "flights/"  # and of changes on their way
 
+# What reading a damaged file may raise, wherever the damage is.
+DAMAGED = (
+    *(OSError, safetensors.SafetensorError),
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -60,7 +66,7 @@ class Checkpoint:
             arrays, flights = _taken(load_file(file), FLIGHTS)
             clock_s, key, event = float(state["clock_s"]), str(state["key"]), dict(state["event"])
             return Checkpoint(int(state["round"]), clock_s, key, *parted(arrays), event, flights)
-        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        except DAMAGED as error:
             raise InputError(file, "", words(type(error).__name__), "a checkpoint of airtune") from error
 
 

@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 
 from airtune.costs.count import Workload
 from airtune.errors import InputError, words
-from airtune.federation.checkpoint import CLIENT_ARRAYS, parted
+from airtune.federation.checkpoint import CLIENT_ARRAYS, DAMAGED, parted
 from airtune.federation.messages import Assignment
 from airtune.federation.overdue import Late
 from airtune.files import put_in_place, write_whole
@@ -150,7 +150,7 @@ class LearntRounds:
                 return None
             adapter, clients = parted(load_file(file)) if file.exists() else ({}, {})
             return LearntRound(key, adapter, clients, training, products, facts["loss"], facts["group_loss"])
-        except (OSError, safetensors.SafetensorError, AttributeError, KeyError, TypeError, ValueError):
+        except DAMAGED:
             return None
 
     def keep(self, learnt: LearntRound) -> None:
