@@ -35,7 +35,7 @@ def main() -> None:
             with RunProgress(scenario) as progress:
                 run_on_testbed(scenario, directory, progress)
         print_rows(directory)
-        seconds[method] = [sum(one) for one in zip(*rounds_s(read_rows(directory)), strict=True)]
+        seconds[method] = [sum(one) for one in zip(*rounds_s(read_rows(directory)).values(), strict=True)]
     (base_predicted, base_measured), (predicted, measured) = (seconds[method] for method in METHODS)
     promised, kept = 1 - predicted / base_predicted, 1 - measured / base_measured
     print(f"joint's rounds are shorter than fedit's by {promised:.1%} as predicted, {kept:.1%} as measured")

@@ -30,6 +30,7 @@ Engine = Literal["in-process", "flower-simulation", "flower-deployment"]
 LoggerName = Annotated[
     str | None, typer.Option("--log", help="Also log to tensorboard or mlflow.", show_default=False)
 ]
+Resumed = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
 RoundCount = Annotated[int | None, typer.Option(help="Replaces the number of rounds.", show_default=False)]
 
 
@@ -136,7 +137,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="runs/NAME-METHOD")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Resumed = False,
     engine: Annotated[
         Engine, typer.Option(help="All clients in this process, or Flower's engines on this machine.")
     ] = "in-process",
@@ -152,8 +153,7 @@ def run(
     from airtune.scenario_file import load_scenario
 
     chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds, bandwidth=bandwidth)
-    if resume and out is None:
-        raise InputError("--resume", "", words("no --out"), "the folder of the run to go on with")
+    _check_resume(resume, out)
     _check_logger(log)
     directory = out or new_folder(f"{chosen.name}-{chosen.method}")
     with RunProgress(chosen) as progress:
@@ -180,19 +180,29 @@ def on_testbed(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="runs/testbed-NAME-METHOD")
     ] = None,
+    resume: Resumed = False,
+    deadline: Annotated[
+        float | None, typer.Option(help="Seconds that a round waits for replies.", show_default=False)
+    ] = None,
 ) -> None:
     """Run with real clients on shaped links and CPU quotas, and measure it: Linux, as root."""
+    from airtune.federation.overdue import seconds
     from airtune.files import new_folder
     from airtune.results.terminal import RunProgress, print_run
     from airtune.scenario_file import load_scenario
     from airtune.testbed.rows import print_rows
 
     chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds, bandwidth=bandwidth)
+    _check_resume(resume, out)
+    try:
+        deadline_s = None if deadline is None else seconds(deadline)
+    except ValueError as error:
+        raise InputError("--deadline", "", deadline, str(error)) from error
     directory = out or new_folder(f"testbed-{chosen.name}-{chosen.method}")
     with RunProgress(chosen) as progress:
         from airtune.testbed.run import run_on_testbed
 
-        run_on_testbed(chosen, directory, progress)
+        run_on_testbed(chosen, directory, progress, resume, deadline_s)
     print_run(directory)
     print_rows(directory)
 
@@ -373,6 +383,11 @@ def _target(text: str) -> float | Literal["auto"]:
         return float(text)
     except ValueError as error:
         raise InputError("--target-loss", "", text, "auto, or a test loss above 0") from error
+
+
+def _check_resume(resume: bool, out: Path | None) -> None:
+    if resume and out is None:
+        raise InputError("--resume", "", words("no --out"), "the folder of the run to go on with")
 
 
 def _check_logger(name: str | None) -> None:

@@ -46,15 +46,15 @@ def option(command, name):
 
 
 def test_downloads_are_shaped_at_the_server_and_uploads_at_the_client():
-    down, up = shape_commands(2, 77, 8e6, 1e6)
+    down, up = shape_commands(2, "/proc/77/ns/net", 8e6, 1e6)
     assert (down[0], option(down, "dev"), option(down, "rate")) == ("tc", server_device(2), "8000000bit")
-    assert up[:3] == ["nsenter", "--target=77", "--net"]
+    assert up[:3] == ["nsenter", "--net=/proc/77/ns/net", "tc"]
     assert (option(up, "dev"), option(up, "rate")) == ("airtune", "1000000bit")
 
 
 @pytest.mark.parametrize("rate", [1e3, 1e6, 1e9])
 def test_a_bucket_holds_a_frame_and_little_beside_a_transfer(rate):
-    for command in shape_commands(0, 1, rate, rate):
+    for command in shape_commands(0, "/proc/1/ns/net", rate, rate):
         burst, limit = (int(option(command, name)) for name in ("burst", "limit"))
         assert 1514 < burst <= max(0.02 * rate / 8, 4096)
         assert limit >= burst
@@ -124,7 +124,8 @@ def seconds(receiver, sender, address, size):
 def test_no_transfer_is_faster_than_its_direction_was_shaped_to(namespaces):
     server, client = namespaces
     down, up, size = 8e6, 2e6, 200_000
-    run_all([inside(server, command) for command in shape_commands(0, client, down, up)])
+    shape = shape_commands(0, f"/proc/{client}/ns/net", down, up)
+    run_all([inside(server, command) for command in shape])
     run_all([inside(server, ["ip", "link", "set", "lo", "up"])])
     downloaded = seconds(client, server, client_address(0), size)
     uploaded = seconds(server, client, server_address(0), size)

@@ -1,6 +1,7 @@
 """testbed.csv, and what is said of it."""
 
-from dataclasses import replace
+import math
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_rows_come_back_as_they_were_written(tmp_path):
 def test_errors_are_medians_over_clients_and_rounds():
     assert median_error(ROWS, "upload") == pytest.approx(0.1)
     assert median_error(ROWS, "compute") == pytest.approx(0.05)
-    assert rounds_s(ROWS) == [(50.0, 55.0), (60.0, 55.0)]
+    assert rounds_s(ROWS) == {1: (50.0, 55.0), 2: (60.0, 55.0)}
     lines = rows_lines(ROWS)
     assert "upload 10.0%" in lines[0]
     assert lines[-1] == "all rounds: predicted 110.0 s, measured 110.0 s (+0.0%)"
@@ -62,11 +63,49 @@ def test_the_table_has_a_row_a_client_and_round():
     assert rows_table(ROWS).row_count == len(ROWS)
 
 
+def test_nothing_is_off_by_a_share_of_nothing():
+    rows = [replace(row, download_predicted_s=0.0) for row in ROWS]
+    assert math.isnan(median_error(rows, "download"))
+    assert median_error([*rows, ROW], "download") == pytest.approx(0.25)
+
+
+def line(**changes) -> str:
+    return ",".join(map(str, (asdict(ROW) | changes).values()))
+
+
 @pytest.mark.parametrize(
-    "change", [lambda text: "", lambda text: text[:-20], lambda text: text.replace("42", "x")]
+    ("change", "expected"),
+    [
+        (line(upload_measured_s="x"), "line 5: upload_measured_s: found 'x'"),
+        (line(upload_measured_s="nan"), "line 5: upload_measured_s: found 'nan', expected a finite number"),
+        (line(round_predicted_s=-1), "line 5: round_predicted_s: found '-1', expected at least 0"),
+        (line(cpu_s="1e300"), "line 5: cpu_s: found '1e300', expected at most 1000000000"),
+        (line(bytes_up=1.5), "line 5: bytes_up: found '1.5'"),
+        (line(round=0), "line 5: round: found '0', expected at least 1"),
+        (line(client="<b>"), "line 5: client: found '<b>'"),
+        (line(), "line 5: round: found round 1 again, expected each round of near once"),
+        ("1,near", "line 5: found another number of values"),
+        (line() + ",1", "line 5: found another number of values"),
+        (b"\xff", "found no CSV in UTF-8"),
+    ],
 )
-def test_a_file_of_another_kind_is_refused(tmp_path, change):
+def test_a_wrong_line_is_named(tmp_path, change, expected):
     write_rows(tmp_path, ROWS)
-    (tmp_path / FILE).write_text(change((tmp_path / FILE).read_text()))
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(change if isinstance(change, bytes) else change.encode())
+    with pytest.raises(InputError) as error:
+        read_rows(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / FILE}: {expected}")
+
+
+@pytest.mark.parametrize("text", ["", "round,client\n1,near\n"])
+def test_a_file_of_another_kind_is_refused(tmp_path, text):
+    (tmp_path / FILE).write_text(text)
     with pytest.raises(InputError, match=FILE):
+        read_rows(tmp_path)
+
+
+def test_a_file_without_rows_is_refused(tmp_path):
+    write_rows(tmp_path, [])
+    with pytest.raises(InputError, match="found no rows"):
         read_rows(tmp_path)

@@ -4,17 +4,16 @@ Everybody trains the whole model for as many steps as in a round, at once, witho
 links. Nothing of it is merged.
 """
 
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from flwr.serverapp import Grid
 
 from airtune.costs.count import step_flops
 from airtune.errors import AirtuneError
-from airtune.federation.exchange import nodes_by_client
 from airtune.federation.messages import Assignment
 from airtune.federation.overdue import Overdue
 from airtune.federation.setting import Setting
@@ -22,40 +21,23 @@ from airtune.federation.trainings import train_clients
 from airtune.pruning.adapters import Adapter, initial_adapter
 from airtune.randomness import generator
 from airtune.testbed.client_app import CALIBRATION, computing
+from airtune.testbed.facts import ClientFacts, Facts
+from airtune.testbed.pace import choose_pace
 from airtune.testbed.wire import Wire
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What a testbed is like.
+def calibrate(grid: Grid, nodes: Mapping[int, int], setting: Setting, home: Path, wire: Wire) -> Facts:
+    """Play the round, and choose a pace at which this machine can be all devices.
 
-    Attributes:
-        core_flops_per_s: of one thread in training, a processor second.
-        overhead_s: (clients,) what a client's round takes beside downloading, computing and uploading.
-        reading_s: what the server takes from when the last update has passed its link until it has read all.
-        framing: (down, up) bytes that links carry for every byte of the adapter, with all headers and what
-            Flower says beside it.
-    """
-
-    core_flops_per_s: float
-    overhead_s: npt.NDArray[np.float64]
-    reading_s: float
-    framing: tuple[float, float]
-
-
-def calibrate(grid: Grid, setting: Setting, home: Path, wire: Wire) -> Calibration:
-    """Play the round.
+    Args:
+        nodes: of all clients, from `nodes_by_client`.
 
     Raises:
-        AirtuneError: a client has failed; says which, and why.
+        AirtuneError: a client has failed, says which, and why; or devices are too unlike.
     """
-    scenario, full = setting.scenario, setting.measured.path.full
-    ids = [member.id for member in scenario.members()]
-    nodes, _ = nodes_by_client(grid, ids)
-    whole = setting.measured.path.reduction(0.0)
-    asked = {
-        client: Assignment(CALIBRATION, scenario.training.steps, whole, 0.0, {}) for client in range(len(ids))
-    }
+    members, full = setting.scenario.members(), setting.measured.path.full
+    whole, steps = setting.measured.path.reduction(0.0), setting.scenario.training.steps
+    asked = {client: Assignment(CALIBRATION, steps, whole, 0.0, {}) for client in range(len(members))}
     done_at: dict[str, float] = {}
 
     def on_client(client: str, loss: float | None) -> None:
@@ -67,13 +49,13 @@ def calibrate(grid: Grid, setting: Setting, home: Path, wire: Wire) -> Calibrati
     done = train_clients(grid, nodes, setting, adapter, asked, on_client, Overdue(None))
     wire.stop()
     for client, why in done.failed.items():
-        raise AirtuneError(f"testbed: client {ids[client]}: {why}")
-    told = [computing(home, CALIBRATION, client) for client in range(len(ids))]
+        raise AirtuneError(f"testbed: client {members[client].id}: {why}")
+    told = [computing(home, CALIBRATION, client) for client in range(len(members))]
     flops = sum(step_flops(whole.shape(full), step) for facts in done.facts.values() for step in facts.work)
     overhead, carried, last = [], np.zeros(2), begin
-    for client, name in enumerate(ids):
+    for client, member in enumerate(members):
         down = wire.down(client, begin, told[client].begin)
-        up = wire.up(client, told[client].end, done_at[name])
+        up = wire.up(client, told[client].end, done_at[member.id])
         computed = told[client].end - told[client].begin
         overhead.append(up.end - begin - down.seconds - computed - up.seconds)
         last = max(last, up.end)
@@ -81,8 +63,19 @@ def calibrate(grid: Grid, setting: Setting, home: Path, wire: Wire) -> Calibrati
     facts = done.facts.values()
     framing = carried / [sum(one.bytes_down for one in facts), sum(one.bytes_up for one in facts)]
     speed = flops / sum(one.cpu_s for one in told)
-    reading_s = max(done_at.values()) - last
-    return Calibration(speed, np.array(overhead), reading_s, (float(framing[0]), float(framing[1])))
+    device_speeds = np.array([member.device.flops_per_s for member in members])
+    pace = choose_pace(device_speeds, speed, os.cpu_count() or 1)
+    return Facts(
+        factor=pace.factor,
+        core_flops_per_s=speed,
+        reading_s=max(0.0, max(done_at.values()) - last),
+        framing_down=float(framing[0]),
+        framing_up=float(framing[1]),
+        clients=[
+            ClientFacts(id=member.id, cores=float(cores), overhead_s=max(0.0, overhead_s))
+            for member, cores, overhead_s in zip(members, pace.cores, overhead, strict=True)
+        ],
+    )
 
 
 def _unlike_arrays(setting: Setting) -> Adapter:

@@ -44,16 +44,15 @@ def train(message: Message, context: Context) -> Message:
         context.run_config = config | {"state": str(home / "calibration")}
 
     def measured(*arguments: Any) -> training.Trained:
-        groups.join(client)
-        os.nice(PRIORITY)  # what carries messages goes first
-        begin, cpu = time.monotonic(), time.process_time()
-        try:
-            return training.train(*arguments)
-        finally:
-            end, cpu_s = time.monotonic(), time.process_time() - cpu
-            os.nice(-PRIORITY)
-            groups.leave()
-            _file(home, number, client).write_text(json.dumps(asdict(Computing(begin, end, cpu_s))))
+        with groups.inside(client):
+            os.nice(PRIORITY)  # what carries messages goes first
+            begin, cpu = time.monotonic(), time.process_time()
+            try:
+                return training.train(*arguments)
+            finally:
+                end, cpu_s = time.monotonic(), time.process_time() - cpu
+                os.nice(-PRIORITY)
+                _file(home, number, client).write_text(json.dumps(asdict(Computing(begin, end, cpu_s))))
 
     return answer(message, context, measured)
 

@@ -1,7 +1,14 @@
-"""Control groups of Linux that give every client a quota of processor time, under version 1 or 2."""
+"""Control groups of Linux that give every client a quota of processor time, under version 1 or 2.
+
+They are made below the group that this process is in, so whatever limits that holds for them too, and a
+container needs no more of the hierarchy than it was given. Under version 2 a group that has processes may
+hand controllers down to threaded groups alone ("no internal processes", in the kernel's
+Documentation/admin-guide/cgroup-v2.rst), so these are threaded there; the root of all groups is exempt.
+"""
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,22 +21,49 @@ PERIOD_US = 100_000  # the kernel's own default
 LEAST_US = 1_000  # the least quota that it takes
 
 
-def find_hierarchy() -> Path:
-    """Where groups with CPU quotas can be made: the root of version 1's cpu controller, or of version 2.
+def find_place(proc: Path = Path("/proc/self")) -> Path:
+    """Where groups with CPU quotas can be made: the group that this process is in.
+
+    Under version 2 it may not have been given the cpu controller: then the next one above it that was.
 
     Raises:
         AirtuneError: there is none that this process may write to.
     """
-    for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
-        _, place, kind, options, *_ = line.split()
-        root = Path(place)
-        controllers = root / "cgroup.controllers"
-        found = (kind == "cgroup" and "cpu" in options.split(",")) or (
-            kind == "cgroup2" and controllers.exists() and "cpu" in controllers.read_text().split()
-        )
-        if found and os.access(root, os.W_OK) and not os.statvfs(root).f_flag & os.ST_RDONLY:
-            return root
-    raise AirtuneError("testbed: found no writable control groups with CPU quotas, expected cgroup v1 or v2")
+    own = own_group(proc)
+    if not (own / "cgroup.controllers").exists():  # version 1
+        return own
+    for place in [own, *own.parents]:
+        controllers = place / "cgroup.controllers"
+        if controllers.exists() and "cpu" in controllers.read_text(encoding="ascii").split():
+            return place
+    raise _none()
+
+
+def own_group(proc: Path = Path("/proc/self")) -> Path:
+    """The group that this process is in, in the hierarchy that has CPU quotas.
+
+    Raises:
+        AirtuneError: none is mounted that this process may write to.
+    """
+    paths: dict[str, str] = {}  # by controller, "" in version 2
+    for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        paths |= dict.fromkeys(controllers.split(","), path)
+    for line in (proc / "mountinfo").read_text(encoding="utf-8").splitlines():
+        before, _, after = line.partition(" - ")
+        _, _, _, root, mounted, *_ = before.split()
+        kind, _, options = after.split()
+        own = None
+        if kind == "cgroup" and "cpu" in options.split(","):
+            own = paths.get("cpu")
+        elif kind == "cgroup2" and "cpu" not in paths:  # with which version 1 has it
+            own = paths.get("")
+        # A container may see no more of a hierarchy than its own part.
+        if own is not None and Path(own).is_relative_to(root):
+            group = Path(mounted) / Path(own).relative_to(root)
+            if os.access(group, os.W_OK) and not os.statvfs(group).f_flag & os.ST_RDONLY:
+                return group
+    raise _none()
 
 
 @dataclass(frozen=True)
@@ -39,9 +73,12 @@ class CpuGroups:
     parent: Path
 
     @classmethod
-    def of_process(cls, hierarchy: Path, process: int) -> "CpuGroups":
-        """Those that belong to a process: when it is gone, whoever comes next may remove them."""
-        return cls(hierarchy / f"{PREFIX}{process}")
+    def of_process(cls, place: Path, process: int) -> "CpuGroups":
+        """Those that belong to a process: when it is gone, whoever comes next may remove them.
+
+        Numbers of processes mean something in their own namespace alone, so the name says which it is.
+        """
+        return cls(place / f"{_own_kind()}{process}")
 
     def make(self, clients: int) -> None:
         """Make the groups, without a quota yet. Removes what testbeds have left that were killed.
@@ -49,17 +86,21 @@ class CpuGroups:
         Raises:
             OSError: the kernel refuses.
         """
-        for other in self.parent.parent.glob(f"{PREFIX}*"):
-            owner = other.name.removeprefix(PREFIX)
+        place = self.parent.parent
+        for other in place.glob(f"{_own_kind()}*"):
+            owner = other.name.removeprefix(_own_kind())
             if owner.isdigit() and not psutil.pid_exists(int(owner)):
                 CpuGroups(other).remove()
         self.remove()
-        self.parent.mkdir()
-        if (self.parent / "cgroup.controllers").exists():  # version 2 hands controllers down on request
-            for folder in (self.parent.parent, self.parent):
-                (folder / "cgroup.subtree_control").write_text("+cpu")
-        for client in range(clients):
-            self._group(client).mkdir()
+        groups = [self.parent, *map(self._group, range(clients))]
+        threaded = _needs_threaded(place)
+        for group in groups:
+            group.mkdir()
+            if threaded:
+                (group / "cgroup.type").write_text("threaded")
+            control = group.parent / "cgroup.subtree_control"
+            if control.exists():  # version 2 hands controllers down on request
+                control.write_text("+cpu")
 
     def limit(self, client: int, cores: float) -> None:
         """Let all processes of a client's group together compute on so many cores, 0.3 say."""
@@ -71,21 +112,51 @@ class CpuGroups:
             (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
             (group / "cpu.cfs_quota_us").write_text(str(quota))
 
-    def join(self, client: int) -> None:
-        """Put this process into a client's group."""
-        (self._group(client) / "cgroup.procs").write_text(str(os.getpid()))
-
-    def leave(self) -> None:
-        """Put this process back to where no testbed limits it."""
-        (self.parent.parent / "cgroup.procs").write_text(str(os.getpid()))
+    @contextlib.contextmanager
+    def inside(self, client: int) -> Iterator[None]:
+        """Have this process in a client's group, and afterwards back in the one that it came from."""
+        before = own_group()
+        _enter(self._group(client))
+        try:
+            yield
+        finally:
+            _enter(before)
 
     def remove(self) -> None:
         """Remove the groups, in which no process may be left."""
         if not self.parent.exists():
             return
-        for folder in [*(entry for entry in self.parent.iterdir() if entry.is_dir()), self.parent]:
+        for group in [*_below(self.parent), self.parent]:
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                group.rmdir()
+        place = self.parent.parent
+        if (place / "cgroup.type").exists() and not _below(place):
+            with contextlib.suppress(OSError):  # nobody is left to hand a controller down to
+                (place / "cgroup.subtree_control").write_text("-cpu")
 
     def _group(self, client: int) -> Path:
         return self.parent / str(client)
+
+
+def _none() -> AirtuneError:
+    return AirtuneError("testbed: found no writable control groups with CPU quotas, expected cgroup v1 or v2")
+
+
+def _own_kind() -> str:
+    """What the names of groups begin with whose owners are processes of this namespace."""
+    return f"{PREFIX}{os.stat('/proc/self/ns/pid').st_ino}-"
+
+
+def _needs_threaded(place: Path) -> bool:
+    """Whether groups below this one have to be threaded: it has processes, and is not the root of all."""
+    kind = place / "cgroup.type"  # version 1 has none, and neither has the root of version 2
+    return kind.exists() and ("threaded" in kind.read_text() or bool((place / "cgroup.procs").read_text()))
+
+
+def _below(group: Path) -> list[Path]:
+    """The groups right below one."""
+    return [entry for entry in group.iterdir() if entry.is_dir()]
+
+
+def _enter(group: Path) -> None:
+    (group / "cgroup.procs").write_text(str(os.getpid()))

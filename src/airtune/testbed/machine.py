@@ -8,14 +8,14 @@ from pathlib import Path
 from airtune.errors import AirtuneError
 from airtune.methods import METHODS
 from airtune.scenario import Scenario
-from airtune.testbed.cpu_groups import CpuGroups, find_hierarchy
+from airtune.testbed.cpu_groups import CpuGroups, find_place
 
 COMMANDS = ("ip", "tc", "unshare", "nsenter")
 MOST_CLIENTS = 64
 
 
 def check_machine() -> Path:
-    """The root of the control groups to use.
+    """The control group to make groups in.
 
     Raises:
         AirtuneError: this is not Linux, not root, or something is missing or refused; says what.
@@ -27,15 +27,18 @@ def check_machine() -> Path:
     for command in COMMANDS:
         if shutil.which(command) is None:
             raise AirtuneError(f"testbed: found no command {command}, expected iproute2 and util-linux")
-    hierarchy = find_hierarchy()
-    groups = CpuGroups.of_process(hierarchy, os.getpid())
-    try:  # containers may show what they do not let anybody use
-        groups.make(0)
+    place = find_place()
+    groups = CpuGroups.of_process(place, os.getpid())
+    try:  # containers may show what they do not let anybody use, and kernels have rules of their own
+        groups.make(1)
+        groups.limit(0, 1.0)
+        with groups.inside(0):
+            pass
     except OSError as error:
-        raise AirtuneError(f"testbed: found no use of the control groups in {hierarchy}: {error}") from error
+        raise AirtuneError(f"testbed: found no use of the control groups in {place}: {error}") from error
     finally:
         groups.remove()
-    return hierarchy
+    return place
 
 
 def check_scenario(scenario: Scenario) -> None:

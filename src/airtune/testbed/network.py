@@ -49,9 +49,13 @@ def link_commands(client: int, server_process: int) -> list[Command]:
     ]
 
 
-def shape_commands(client: int, client_process: int, down: float, up: float) -> list[Command]:
-    """Shape a client's link to rates in bit/s, all headers included, from within the server's namespace."""
-    at_client = ["nsenter", f"--target={client_process}", "--net"]
+def shape_commands(client: int, namespace: str, down: float, up: float) -> list[Command]:
+    """Shape a client's link to rates in bit/s, all headers included, from within the server's namespace.
+
+    Args:
+        namespace: the client's, as a path.
+    """
+    at_client = ["nsenter", f"--net={namespace}"]
     return [_shape(server_device(client), down), [*at_client, *_shape(CLIENT_DEVICE, up)]]
 
 

@@ -1,23 +1,30 @@
 """What a testbed reports: predicted and measured seconds, as testbed.csv and as a table."""
 
 import csv
-import json
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from airtune.errors import InputError, words
 from airtune.files import write_whole
+from airtune.misfits import first_error
+from airtune.scenario.fields import MOST, Name
+from airtune.testbed.facts import Facts
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-FILE, FACTS = "testbed.csv", "testbed.json"
+FILE = "testbed.csv"
 WIDTH = 110
 PHASES = ("download", "compute", "upload", "overhead", "round")
+
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(ge=0, le=10**18)]
 
 
 @dataclass(frozen=True)
@@ -30,25 +37,25 @@ class Row:
     that carries it. `cpu_s` are processor seconds of training.
     """
 
-    round: int
-    client: str
-    download_predicted_s: float
-    download_measured_s: float
-    compute_predicted_s: float
-    compute_measured_s: float
-    upload_predicted_s: float
-    upload_measured_s: float
-    overhead_predicted_s: float
-    overhead_measured_s: float
-    round_predicted_s: float
-    round_measured_s: float
-    all_predicted_s: float = field(default=0.0, kw_only=True)
-    all_measured_s: float = field(default=0.0, kw_only=True)
-    bytes_down: int
-    bytes_down_wire: int
-    bytes_up: int
-    bytes_up_wire: int
-    cpu_s: float
+    round: Annotated[int, Field(ge=1, le=MOST)]
+    client: Name
+    download_predicted_s: Seconds
+    download_measured_s: Seconds
+    compute_predicted_s: Seconds
+    compute_measured_s: Seconds
+    upload_predicted_s: Seconds
+    upload_measured_s: Seconds
+    overhead_predicted_s: Seconds
+    overhead_measured_s: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+    round_predicted_s: Seconds
+    round_measured_s: Seconds
+    all_predicted_s: Seconds = field(default=0.0, kw_only=True)
+    all_measured_s: Seconds = field(default=0.0, kw_only=True)
+    bytes_down: Bytes
+    bytes_down_wire: Bytes
+    bytes_up: Bytes
+    bytes_up_wire: Bytes
+    cpu_s: Seconds
 
     def predicted(self, phase: str) -> float:
         """Seconds of one of PHASES."""
@@ -57,6 +64,9 @@ class Row:
     def measured(self, phase: str) -> float:
         """Seconds of one of PHASES."""
         return float(getattr(self, f"{phase}_measured_s"))
+
+
+_ROW = TypeAdapter(Row)
 
 
 def write_rows(directory: Path, rows: Sequence[Row]) -> None:
@@ -75,32 +85,54 @@ def read_rows(directory: Path) -> list[Row]:
     """Read testbed.csv.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or a value is wrong: names the line and the column.
     """
     file, expected = directory / FILE, "the rows that airtune testbed writes"
-    names = [one.name for one in fields(Row)]
+    rows: dict[tuple[int, str], Row] = {}
     try:
         with file.open(encoding="utf-8", newline="") as lines:
             reader = csv.DictReader(lines)
-            if reader.fieldnames != names:
+            if reader.fieldnames != [one.name for one in fields(Row)]:
                 raise InputError(file, "", words("other columns"), expected)
-            return [
-                Row(**{one.name: one.type(told[one.name]) for one in fields(Row)})  # type: ignore[operator]
-                for told in reader
-            ]
-    except (OSError, TypeError, ValueError, csv.Error) as error:
-        raise InputError(file, "", words(str(error)), expected) from error
+            for told in reader:
+                row, line = _row(file, reader.line_num, told), f"line {reader.line_num}"
+                if (row.round, row.client) in rows:
+                    again = words(f"round {row.round} again")
+                    raise InputError(file, f"{line}: round", again, f"each round of {row.client} once")
+                rows[row.round, row.client] = row
+    except (OSError, ValueError, csv.Error) as error:
+        found = words(getattr(error, "strerror", None) or "no CSV in UTF-8")
+        raise InputError(file, "", found, expected) from error
+    if not rows:
+        raise InputError(file, "", words("no rows"), expected)
+    return list(rows.values())
 
 
-def rounds_s(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    """(predicted, measured) seconds of every round."""
-    found = {row.round: (row.all_predicted_s, row.all_measured_s) for row in rows}
-    return [found[number] for number in sorted(found)]
+def _row(file: Path, line: int, told: dict[str | None, Any]) -> Row:
+    if None in told or None in told.values():
+        raise InputError(file, f"line {line}", words("another number of values"), "one for each column")
+    try:
+        return _ROW.validate_python(told)
+    except ValidationError as error:
+        misfit = first_error(file, error)
+        raise InputError(file, f"line {line}: {misfit.field}", misfit.found, misfit.expected) from error
+
+
+def rounds_s(rows: Sequence[Row]) -> dict[int, tuple[float, float]]:
+    """(predicted, measured) seconds of every round, by its number."""
+    return {row.round: (row.all_predicted_s, row.all_measured_s) for row in rows}
+
+
+def excess(predicted: float, measured: float) -> float:
+    """By what share of the prediction more was measured; NaN where nothing was predicted."""
+    return measured / predicted - 1 if predicted > 0 else math.nan
 
 
 def median_error(rows: Sequence[Row], phase: str) -> float:
-    """Median over clients and rounds of |measured − predicted| / predicted."""
-    return float(np.median([abs(row.measured(phase) / row.predicted(phase) - 1) for row in rows]))
+    """Median over clients and rounds of |measured − predicted| / predicted; NaN if there is none."""
+    errors = [abs(excess(row.predicted(phase), row.measured(phase))) for row in rows]
+    known = [error for error in errors if not math.isnan(error)]
+    return statistics.median(known) if known else math.nan
 
 
 def rows_table(rows: Sequence[Row]) -> "Table":
@@ -112,7 +144,7 @@ def rows_table(rows: Sequence[Row]) -> "Table":
         table.add_column(name, justify="left" if name == "client" else "right", no_wrap=True)
     for row in rows:
         pairs = [f"{row.predicted(phase):.1f} → {row.measured(phase):.1f}" for phase in PHASES]
-        off = f"{row.round_measured_s / row.round_predicted_s - 1:+.1%}"
+        off = f"{excess(row.round_predicted_s, row.round_measured_s):+.1%}"
         table.add_row(str(row.round), row.client, *pairs, off)
     return table
 
@@ -121,28 +153,15 @@ def rows_lines(rows: Sequence[Row]) -> list[str]:
     """How far off predictions were, in sentences."""
     medians = ", ".join(f"{phase} {median_error(rows, phase):.1%}" for phase in PHASES)
     rounds = rounds_s(rows)
-    whole = [(f"round {number}", *pair) for number, pair in enumerate(rounds, start=1)]
-    whole.append(("all rounds", sum(one for one, _ in rounds), sum(one for _, one in rounds)))
+    whole = [(f"round {number}", *pair) for number, pair in rounds.items()]
+    predicted, measured = zip(*rounds.values(), strict=True)
+    whole.append(("all rounds", sum(predicted), sum(measured)))
     return [
         f"median error of clients: {medians}",
         *(
-            f"{name}: predicted {expected:.1f} s, measured {found:.1f} s ({found / expected - 1:+.1%})"
+            f"{name}: predicted {expected:.1f} s, measured {found:.1f} s ({excess(expected, found):+.1%})"
             for name, expected, found in whole
         ),
-    ]
-
-
-def fact_lines(directory: Path) -> list[str]:
-    """What testbed.json says, in sentences."""
-    facts = json.loads((directory / FACTS).read_text(encoding="utf-8"))
-    slowest = max(facts["clients"], key=lambda one: one["overhead_s"])
-    quotas = ", ".join(f"{one['id']} {one['cores']:.0%}" for one in facts["clients"])
-    return [
-        f"{facts['factor']:.2f} seconds on the wall for one simulated second",
-        f"of a core that trains at {facts['core_flops_per_s'] / 1e9:.4g} GFLOP/s: {quotas}",
-        f"Flower takes up to {slowest['overhead_s']:.1f} s a client ({slowest['id']}), "
-        f"{facts['reading_s']:.1f} s to read the last update, "
-        f"{facts['framing_down'] - 1:.1%} more bytes down and {facts['framing_up'] - 1:.1%} up",
     ]
 
 
@@ -152,6 +171,6 @@ def print_rows(directory: Path) -> None:
 
     console, rows = Console(highlight=False, width=max(Console().width, WIDTH)), read_rows(directory)
     console.print(rows_table(rows))
-    for line in [*rows_lines(rows), *fact_lines(directory)]:
+    for line in [*rows_lines(rows), *Facts.read(directory).lines()]:
         console.print(line, soft_wrap=True, markup=False)
     console.print(f"measured: {directory / FILE}", soft_wrap=True, markup=False)

@@ -1,13 +1,13 @@
 """The ServerApp on a testbed: calibrates it, gives devices their quotas, plays the run and measures it."""
 
-import os
 from pathlib import Path
 
-import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from airtune.errors import AirtuneError
+from airtune.federation.exchange import nodes_by_client
+from airtune.federation.overdue import seconds
 from airtune.federation.progress import ProgressWriter
 from airtune.federation.server_app import RunOptions, run_in_folder
 from airtune.federation.setting import make_setting
@@ -16,7 +16,7 @@ from airtune.pruning.measured import measured_path
 from airtune.scenario_file import configured_scenario
 from airtune.testbed.calibration import calibrate
 from airtune.testbed.cpu_groups import CpuGroups
-from airtune.testbed.pace import choose_pace
+from airtune.testbed.facts import FILE, Facts
 from airtune.testbed.stopwatch import Stopwatch
 from airtune.testbed.wire import Wire
 
@@ -25,23 +25,27 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Play the run of the run configuration, and tell its `progress` file how it goes on."""
+    """Play or go on with the run of the run configuration, and tell its `progress` file how it goes on."""
     config = context.run_config
     progress = ProgressWriter(Path(str(config["progress"])))
     home, out = Path(str(config["home"])), Path(str(config["out"]))
     groups = CpuGroups(Path(str(config["groups"])))
+    deadline_s = seconds(config["deadline"]) if config["deadline"] else None
     try:
         scenario = configured_scenario(str(config["scenario"]))
-        members = scenario.members()
-        wire = Wire(len(members))
-        setting = make_setting(scenario, measured_path(scenario))
-        calibration = calibrate(grid, setting, home, wire)
-        speed = np.array([member.device.flops_per_s for member in members])
-        pace = choose_pace(speed, calibration.core_flops_per_s, os.cpu_count() or 1)
-        for client, cores in enumerate(pace.cores):
-            groups.limit(client, float(cores))
-        stopwatch = Stopwatch(scenario, calibration, pace, wire, home, out)
-        run_in_folder(grid, scenario, out, False, Observers(progress, stopwatch), RunOptions())
+        ids = [member.id for member in scenario.members()]
+        nodes, _ = nodes_by_client(grid, ids)
+        wire = Wire(len(ids))
+        if not (out / FILE).exists():
+            setting = make_setting(scenario, measured_path(scenario))
+            calibrate(grid, nodes, setting, home, wire).write(out)
+        facts = Facts.read(out)
+        facts.check_clients(ids, out)
+        for client, one in enumerate(facts.clients):
+            groups.limit(client, one.cores)
+        stopwatch = Stopwatch(facts, wire, home, out)
+        told = Observers(progress, stopwatch)
+        run_in_folder(grid, scenario, out, True, told, RunOptions(deadline_s=deadline_s))
     except AirtuneError as error:
         progress.failed(str(error))
         raise

@@ -1,77 +1,49 @@
 """Sets links as each round is planned, and measures the round."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from airtune.files import write_whole
 from airtune.observer import Observer
-from airtune.scenario import Scenario
-from airtune.testbed.calibration import Calibration
 from airtune.testbed.client_app import computing
+from airtune.testbed.facts import Facts
 from airtune.testbed.network import run_all, shape_commands
-from airtune.testbed.node import process_file
-from airtune.testbed.pace import Pace
-from airtune.testbed.rows import FACTS, Row, write_rows
+from airtune.testbed.node import held_namespace
+from airtune.testbed.rows import FILE, Row, read_rows, write_rows
 from airtune.testbed.wire import Wire
 
 
 class Stopwatch(Observer):
-    """The observer of a run whose clients are real.
+    """The observer of a run whose clients are real, and whose nodes are all there when it is made.
 
     Args:
-        pace: how much slower than simulated all of it is.
         home: where nodes say which processes they are, and clients how long they computed.
-        directory: of the run; gets testbed.csv, and testbed.json with how it was calibrated.
+        directory: of the run; gets testbed.csv.
     """
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        calibration: Calibration,
-        pace: Pace,
-        wire: Wire,
-        home: Path,
-        directory: Path,
-    ) -> None:
-        self._number_of = {member.id: number for number, member in enumerate(scenario.members())}
-        self._calibration, self._pace, self._wire = calibration, pace, wire
-        self._home, self._directory = home, directory
+    def __init__(self, facts: Facts, wire: Wire, home: Path, directory: Path) -> None:
+        self._facts, self._wire, self._home, self._directory = facts, wire, home, directory
+        self._number_of = {client.id: number for number, client in enumerate(facts.clients)}
+        self._namespaces = [held_namespace(home, client) for client in self._number_of.values()]
         self._rows: list[Row] = []
         self._begin = 0.0
         self._done_at: dict[str, float] = {}
 
     def on_start(self, event: dict[str, Any], rounds_done: int) -> None:
-        """The folder is there: says what everything was measured to be before."""
-        down, up = self._calibration.framing
-        facts = {
-            "factor": self._pace.factor,
-            "core_flops_per_s": self._calibration.core_flops_per_s,
-            "reading_s": self._calibration.reading_s,
-            "framing_down": down,
-            "framing_up": up,
-            "clients": [
-                {
-                    "id": name,
-                    "cores": float(self._pace.cores[client]),
-                    "overhead_s": float(self._calibration.overhead_s[client]),
-                }
-                for name, client in self._number_of.items()
-            ],
-        }
-        write_whole(self._directory / FACTS, json.dumps(facts, indent=1) + "\n")
+        """Goes on after the rows of the rounds before."""
+        if (self._directory / FILE).exists():
+            self._rows = [row for row in read_rows(self._directory) if row.round <= rounds_done]
 
     def on_plan(self, round_number: int, rates: Mapping[str, Sequence[float]]) -> None:
         """Shapes the links: the messages of the round are sent next."""
+        # Planned rates are those of the adapter's bytes: what carries them comes on top.
+        down_framing = self._facts.framing_down / self._facts.factor
+        up_framing = self._facts.framing_up / self._facts.factor
         for name, (down, up) in rates.items():
             client = self._number_of[name]
-            process = int(process_file(self._home, client).read_text())
-            # Planned rates are those of the adapter's bytes: what carries them comes on top.
-            down_framing, up_framing = (one / self._pace.factor for one in self._calibration.framing)
-            run_all(shape_commands(client, process, down * down_framing, up * up_framing))
+            run_all(shape_commands(client, self._namespaces[client], down * down_framing, up * up_framing))
         self._done_at = {}
         self._wire.start()
         self._begin = time.monotonic()
@@ -81,10 +53,10 @@ class Stopwatch(Observer):
         self._done_at[client] = time.monotonic()
 
     def on_round(self, event: dict[str, Any]) -> None:
-        """Compares."""
+        """Compares, of those whose updates came."""
         self._wire.stop()
         rows = [self._row(event["round"], told) for told in event["clients"]]
-        predicted_s = max((row.round_predicted_s for row in rows), default=0.0) + self._calibration.reading_s
+        predicted_s = max((row.round_predicted_s for row in rows), default=0.0) + self._facts.reading_s
         measured_s = max(self._done_at.values()) - self._begin
         self._rows += [replace(row, all_predicted_s=predicted_s, all_measured_s=measured_s) for row in rows]
         write_rows(self._directory, self._rows)
@@ -97,9 +69,9 @@ class Stopwatch(Observer):
         up = self._wire.up(client, computed.end, self._done_at[name])
         compute_s, round_s = computed.end - computed.begin, up.end - self._begin
         predicted = {
-            phase: self._pace.factor * told[f"{phase}_s"] for phase in ("download", "compute", "upload")
+            phase: self._facts.factor * told[f"{phase}_s"] for phase in ("download", "compute", "upload")
         }
-        overhead_s = float(self._calibration.overhead_s[client])
+        overhead_s = self._facts.clients[client].overhead_s
         return Row(
             round=number,
             client=name,
