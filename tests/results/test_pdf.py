@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from compared import begin, write_run
+from measured import write_measured
 
 from airtune import AirtuneError
 from airtune.results.events import append_events
@@ -20,6 +21,7 @@ pytest.importorskip("matplotlib")
 def run(tmp_path, make_events):
     append_events(tmp_path / "events.jsonl", make_events())
     (tmp_path / "scenario.yaml").write_text("name: quickstart\n", encoding="utf-8")
+    write_measured(tmp_path, rounds=4)
     return tmp_path
 
 
@@ -31,7 +33,7 @@ def drawn(run, name):
 def test_every_chart_of_a_run_is_a_file_and_the_same_one_again(run):
     write_report(run, pdf=True)
     files = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
-    names = ["bandwidth", "bytes", "loss", "pruning", "round-time", "time", "timeline"]
+    names = ["bandwidth", "bytes", "loss", "pruning", "round-time", "testbed", "time", "timeline"]
     assert sorted(files) == [f"{name}.pdf" for name in names]
     assert all(content.startswith(b"%PDF-") for content in files.values())
     write_report(run, pdf=True)

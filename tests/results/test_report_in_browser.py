@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from compared import begin
+from measured import write_measured
 
 from airtune.results.comparison import Comparison
 from airtune.results.events import append_events, summarise
@@ -32,10 +33,11 @@ COLUMN = """title => {
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, make_events):
-    """A run, and a comparison of three methods over two seeds in which one method misses the target."""
+    """A run on a testbed, and a comparison of three methods over two seeds: one misses the target."""
     run = tmp_path_factory.mktemp("run")
     append_events(run / "events.jsonl", make_events())
     (run / "scenario.yaml").write_text("name: quickstart\n", encoding="utf-8")
+    write_measured(run, rounds=4)
     comparison = tmp_path_factory.mktemp("comparison")
     runs = begin(comparison, ["fedit", "joint", "drop-slowest"], seeds=2, target_loss=0.5)
     for method, rounds in (("fedit", 4), ("joint", 4), ("drop-slowest", 2)):

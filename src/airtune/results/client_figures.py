@@ -91,12 +91,19 @@ def _planned_end(x: float) -> dict[str, object]:
     return {"type": "line", "x0": x, "x1": x, "xref": "x", "y0": 0, "y1": 1, "yref": "y domain", "line": line}
 
 
-def add_bar(figure: go.Figure, rows: list[str], phase: str, values: list[float | None], unit: str) -> None:
-    """A bar in each row at y = 0, 1, …, in the phase's colour and pattern."""
+def add_bar(
+    figure: go.Figure,
+    rows: list[str],
+    phase: str,
+    values: list[float | None],
+    unit: str,
+    places: list[float] | None = None,
+) -> None:
+    """A bar in each row at y = 0, 1, … or at its place, in the phase's colour and pattern."""
     colour = f"var(--{phase.replace(' ', '-')})"
     figure.add_bar(
         x=values,
-        y=list(range(len(rows))),
+        y=places or list(range(len(rows))),
         orientation="h",
         name=phase,
         customdata=[plain(row) for row in rows],

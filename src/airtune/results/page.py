@@ -70,7 +70,7 @@ def origin(start: StartEvent, rounds: str, elapsed_s: float) -> str:
     """For the footer: by what the page was made, and how long `rounds` ("The rounds") really took."""
     return (
         f"airtune {start['version']} on {start['machine']}. {rounds} took {duration(elapsed_s)} there; "
-        "every other time on this page is simulated."
+        "every other time on this page is simulated, unless it is said to be measured."
     )
 
 

@@ -6,6 +6,7 @@ The page's figures are drawn anew with matplotlib, because plotly needs a browse
 import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,11 +150,13 @@ def _line(axes: "Axes", trace: dict[str, Any]) -> None:
 def _bar(axes: "Axes", trace: dict[str, Any], ends: dict[float, float], place: tuple[int, int]) -> None:
     """Horizontal bars that go on where the trace before ended, or stand beside those of the other traces."""
     index, count = place
-    height = 0.75 / count
+    rows = sorted(set(trace["y"]))
+    apart = min((after - before for before, after in pairwise(rows)), default=1.0)
+    height = 0.75 * apart / count
     for row, length in zip(_numbers(trace["y"]), _numbers(trace["x"]), strict=True):
         start = ends.get(row, 0.0) if count == 1 else 0.0
         axes.barh(
-            row - 0.375 + (index + 0.5) * height,
+            row - 0.375 * apart + (index + 0.5) * height,
             length,
             height,
             start,

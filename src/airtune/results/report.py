@@ -11,6 +11,7 @@ from airtune.results.comparison_table import write_tables
 from airtune.results.history import History
 from airtune.results.pdf import FIGURES, write_figures
 from airtune.results.run_report import run_charts, run_page
+from airtune.results.testbed_chart import testbed_charts
 from airtune.scenario_file import SCENARIO
 
 REPORT_FILE = "report.html"
@@ -34,7 +35,7 @@ def write_report(directory: str | Path, pdf: bool = False) -> Path:
         write_tables(comparison, directory)
     else:
         history = History.read(directory)
-        charts = run_charts(history)
+        charts = [*run_charts(history), *testbed_charts(directory)]
         page = run_page(history, _scenario(directory / SCENARIO), charts)
     if pdf:
         write_figures(charts, directory / FIGURES)
