@@ -27,7 +27,7 @@ from airtune.testbed.run import run_on_testbed
 ROOT = Path(__file__).parents[2]
 ADAPTER = "adapter/adapter_model.safetensors"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

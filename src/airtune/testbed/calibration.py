@@ -18,8 +18,7 @@ from airtune.federation.messages import Assignment
 from airtune.federation.overdue import Overdue
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import train_clients
-from airtune.pruning.adapters import Adapter, initial_adapter
-from airtune.randomness import generator
+from airtune.pruning.adapters import initial_adapter
 from airtune.testbed.client_app import CALIBRATION, computing
 from airtune.testbed.facts import ClientFacts, Facts
 from airtune.testbed.pace import choose_pace
@@ -45,7 +44,7 @@ def calibrate(grid: Grid, nodes: Mapping[int, int], setting: Setting, home: Path
 
     wire.start()
     begin = time.monotonic()
-    adapter = _unlike_arrays(setting)
+    adapter = initial_adapter(full, setting.scenario.seed)
     done = train_clients(grid, nodes, setting, adapter, asked, on_client, Overdue(None))
     wire.stop()
     for client, why in done.failed.items():
@@ -76,14 +75,3 @@ def calibrate(grid: Grid, nodes: Mapping[int, int], setting: Setting, home: Path
             for member, cores, overhead_s in zip(members, pace.cores, overhead, strict=True)
         ],
     )
-
-
-def _unlike_arrays(setting: Setting) -> Adapter:
-    """An adapter of no two arrays alike: Flower sends those once, and every B begins as zeros."""
-    adapter = initial_adapter(setting.measured.path.full, setting.scenario.seed)
-    noise = generator(setting.scenario.seed, "calibration")
-    scale = np.float32(1e-6)
-    return {
-        name: array + scale * noise.standard_normal(array.shape, dtype=np.float32)
-        for name, array in adapter.items()
-    }
