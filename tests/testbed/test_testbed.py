@@ -1,5 +1,6 @@
 """Whole testbeds with the tiny model: what they learn and measure, and that they leave nothing."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -127,10 +128,11 @@ class Killer(Observer):
         if round_number != self.round_number:
             return
         for one in psutil.Process().children(recursive=True):
-            words = one.cmdline()
-            if "airtune.federation.warm_node" in words and words[4] == str(self.client):
-                one.kill()
-                self.killed += 1
+            with contextlib.suppress(psutil.Error):  # Flower's processes come and go
+                words = one.cmdline()
+                if "airtune.federation.warm_node" in words and words[4] == str(self.client):
+                    one.kill()
+                    self.killed += 1
 
 
 def test_a_node_that_is_killed_is_named_and_the_rounds_go_on_without_it(place, small, tmp_path):
