@@ -22,7 +22,7 @@ from airtune.testbed.facts import FILE as FACTS
 from airtune.testbed.facts import Facts
 from airtune.testbed.machine import check_machine
 from airtune.testbed.rows import FILE as ROWS
-from airtune.testbed.rows import read_rows, write_rows
+from airtune.testbed.rows import PARTS, read_rows, write_rows
 from airtune.testbed.run import run_on_testbed
 
 ROOT = Path(__file__).parents[2]
@@ -47,11 +47,25 @@ def rounds_of(folder: Path) -> list[dict]:
     return [event for event in read_events(folder / "events.jsonl") if event["event"] == "round"]
 
 
+# The scenario in a folder, each of its groups of one client with the overhead of the start event.
+SIMULATE = """
+import sys, airtune
+from pathlib import Path
+from airtune.results.events import read_events
+real = Path(sys.argv[1])
+scenario, (start, *_) = airtune.load_scenario(real / "scenario.yaml"), read_events(real / "events.jsonl")
+groups = [
+    group.model_dump() | {"overhead": client["overhead_s"]}
+    for group, client in zip(scenario.clients, start["clients"], strict=True)
+]
+airtune.run(airtune.Scenario.model_validate(scenario.model_dump() | {"clients": groups}), sys.argv[2])
+"""
+
+
 def simulated(real: Path, out: Path) -> bytes:
     """The adapter of the same run in one process."""
-    code = "import sys, airtune; airtune.run(airtune.load_scenario(sys.argv[1]), sys.argv[2])"
     subprocess.run(
-        [sys.executable, "-c", code, str(real / "scenario.yaml"), str(out)],
+        [sys.executable, "-c", SIMULATE, str(real), str(out)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=True,
     )
@@ -74,13 +88,17 @@ def test_it_learns_what_one_process_does_and_measures_every_client_and_round(pla
     rows, facts = read_rows(tmp_path / "real"), Facts.read(tmp_path / "real")
     assert [(row.round, row.client) for row in rows] == [(n, c) for n in (1, 2) for c in ("slow", "fast")]
     told = [client for event in rounds_of(tmp_path / "real") for client in event["clients"]]
+    overhead_s = {client.id: client.overhead_s for client in facts.clients}
     for row, client in zip(rows, told, strict=True):
         assert row.upload_predicted_s == pytest.approx(client["upload_s"] * facts.factor, abs=1e-3)
+        assert row.overhead_predicted_s == pytest.approx(overhead_s[row.client], abs=1e-3)
+        total_s = sum(client[f"{part}_s"] for part in PARTS)
+        assert row.round_predicted_s == pytest.approx(total_s * facts.factor, abs=1e-3)
         assert row.bytes_up_wire > row.bytes_up > 0
         # Nothing passes faster than the link is, which carries more than the adapter.
         assert row.upload_measured_s > 0.8 * row.upload_predicted_s
         assert row.compute_measured_s > 0
-        parts = [row.measured(phase) for phase in ("download", "compute", "upload", "overhead")]
+        parts = [row.measured(part) for part in PARTS]
         assert row.round_measured_s == pytest.approx(sum(parts), abs=0.01)
         assert row.all_measured_s >= row.round_measured_s
 

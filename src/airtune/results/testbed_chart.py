@@ -10,9 +10,8 @@ from airtune.results.client_figures import add_bar
 from airtune.results.formats import amount, duration, number, time_scale
 from airtune.testbed.facts import FILE as FACTS
 from airtune.testbed.facts import Facts
-from airtune.testbed.rows import FILE, Row, excess, median_error, read_rows, rounds_s
+from airtune.testbed.rows import FILE, PARTS, Row, excess, median_error, read_rows, rounds_s
 
-PARTS = ("download", "overhead", "compute", "upload")  # of a client's round
 IN_TABLE = {"upload": "Upload", "compute": "Computing", "overhead": "Overhead", "round": "Round"}
 APART = 0.2  # of a client's two bars from its line
 

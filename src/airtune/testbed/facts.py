@@ -78,6 +78,10 @@ class Facts(Part):
             found = words(f"clients {', '.join(client.id for client in self.clients)}")
             raise InputError(directory / FILE, "clients", found, f"{', '.join(ids)}, as in the scenario")
 
+    def simulated_overhead_s(self) -> dict[int, float]:
+        """What plans and the simulated clock reckon with, by the client's number."""
+        return {number: client.overhead_s / self.factor for number, client in enumerate(self.clients)}
+
     def lines(self) -> list[str]:
         """In sentences."""
         slowest = max(self.clients, key=lambda client: client.overhead_s)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 FILE = "testbed.csv"
 WIDTH = 110
-PHASES = ("download", "compute", "upload", "overhead", "round")
+PARTS = ("download", "overhead", "compute", "upload")  # of a client's round
+PHASES = (*PARTS, "round")
 
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=0, le=10**18)]

@@ -44,8 +44,8 @@ def main(grid: Grid, context: Context) -> None:
         for client, one in enumerate(facts.clients):
             groups.limit(client, one.cores)
         stopwatch = Stopwatch(facts, wire, home, out)
-        told = Observers(progress, stopwatch)
-        run_in_folder(grid, scenario, out, True, told, RunOptions(deadline_s=deadline_s))
+        options = RunOptions(deadline_s=deadline_s, overhead_s=facts.simulated_overhead_s())
+        run_in_folder(grid, scenario, out, True, Observers(progress, stopwatch), options)
     except AirtuneError as error:
         progress.failed(str(error))
         raise

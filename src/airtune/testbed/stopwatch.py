@@ -11,7 +11,7 @@ from airtune.testbed.client_app import computing
 from airtune.testbed.facts import Facts
 from airtune.testbed.network import run_all, shape_commands
 from airtune.testbed.node import held_namespace
-from airtune.testbed.rows import FILE, Row, read_rows, write_rows
+from airtune.testbed.rows import FILE, PARTS, Row, read_rows, write_rows
 from airtune.testbed.wire import Wire
 
 
@@ -68,10 +68,7 @@ class Stopwatch(Observer):
         down = self._wire.down(client, self._begin, computed.begin)
         up = self._wire.up(client, computed.end, self._done_at[name])
         compute_s, round_s = computed.end - computed.begin, up.end - self._begin
-        predicted = {
-            phase: self._facts.factor * told[f"{phase}_s"] for phase in ("download", "compute", "upload")
-        }
-        overhead_s = self._facts.clients[client].overhead_s
+        predicted = {part: self._facts.factor * told[f"{part}_s"] for part in PARTS}
         return Row(
             round=number,
             client=name,
@@ -81,9 +78,9 @@ class Stopwatch(Observer):
             compute_measured_s=compute_s,
             upload_predicted_s=predicted["upload"],
             upload_measured_s=up.seconds,
-            overhead_predicted_s=overhead_s,
+            overhead_predicted_s=predicted["overhead"],
             overhead_measured_s=round_s - down.seconds - compute_s - up.seconds,
-            round_predicted_s=sum(predicted.values()) + overhead_s,
+            round_predicted_s=sum(predicted.values()),
             round_measured_s=round_s,
             bytes_down=told["bytes_down"],
             bytes_down_wire=round(down.bytes),
