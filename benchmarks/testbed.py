@@ -3,7 +3,7 @@
     sudo python benchmarks/testbed.py [--scenario examples/testbed.yaml] [--out runs/testbed] [--rounds 3]
 
 Plays `fedit` and `joint` one after the other, about five minutes each, with nothing else running: the load
-average is printed. Aims: median errors of at most 5 % (upload) and 15 % (round); a gain of `joint` over
+average is printed. Run again it goes on where it stopped. Aims: median errors of at most 5 % (upload) and 15 % (round); a gain of `joint` over
 `fedit` within 10 points of the predicted one.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from airtune import load_scenario
 from airtune.results.terminal import RunProgress
-from airtune.testbed.rows import print_rows, read_rows, rounds_s
+from airtune.results.testbed_rows import print_rows, read_rows, rounds_s
 from airtune.testbed.run import run_on_testbed
 
 ROOT = Path(__file__).parents[1]
@@ -31,9 +31,8 @@ def main() -> None:
         scenario = load_scenario(arguments.scenario, method=method, rounds=arguments.rounds)
         directory = arguments.out / method
         print(f"{method}; load average before: {os.getloadavg()[0]:.1f}", flush=True)
-        if not (directory / "summary.json").exists():
-            with RunProgress(scenario) as progress:
-                run_on_testbed(scenario, directory, progress)
+        with RunProgress(scenario) as progress:
+            run_on_testbed(scenario, directory, progress, resume=True)
         print_rows(directory)
         seconds[method] = [sum(one) for one in zip(*rounds_s(read_rows(directory)).values(), strict=True)]
     (base_predicted, base_measured), (predicted, measured) = (seconds[method] for method in METHODS)

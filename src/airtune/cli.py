@@ -189,8 +189,8 @@ def on_testbed(
     from airtune.federation.overdue import seconds
     from airtune.files import new_folder
     from airtune.results.terminal import RunProgress, print_run
+    from airtune.results.testbed_rows import print_rows
     from airtune.scenario_file import load_scenario
-    from airtune.testbed.rows import print_rows
 
     chosen = load_scenario(scenario, method=method, task=task, data=data, rounds=rounds, bandwidth=bandwidth)
     _check_resume(resume, out)

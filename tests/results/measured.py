@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from airtune.testbed.facts import ClientFacts, Facts
-from airtune.testbed.rows import Row, write_rows
+from airtune.results.testbed_facts import ClientFacts, Facts
+from airtune.results.testbed_rows import Row, write_rows
 
 CORES = {"phone-0": 0.3, "phone-1": 0.3, "jetson": 0.85}
 

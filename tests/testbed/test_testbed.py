@@ -16,13 +16,13 @@ from superlink import marked
 from airtune import AirtuneError, load_scenario
 from airtune.observer import Observer
 from airtune.results.events import read_events
+from airtune.results.testbed_facts import FILE as FACTS
+from airtune.results.testbed_facts import Facts
+from airtune.results.testbed_rows import FILE as ROWS
+from airtune.results.testbed_rows import PARTS, read_rows, write_rows
 from airtune.scenario_file import dump_scenario
 from airtune.testbed.cpu_groups import PREFIX
-from airtune.testbed.facts import FILE as FACTS
-from airtune.testbed.facts import Facts
 from airtune.testbed.machine import check_machine
-from airtune.testbed.rows import FILE as ROWS
-from airtune.testbed.rows import PARTS, read_rows, write_rows
 from airtune.testbed.run import run_on_testbed
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from airtune.errors import InputError
 from airtune.results.charts import Chart, Choice, Frame, Table, cells, client_axis, new_figure, rounded
 from airtune.results.client_figures import add_bar
 from airtune.results.formats import amount, duration, number, time_scale
-from airtune.testbed.facts import FILE as FACTS
-from airtune.testbed.facts import Facts
-from airtune.testbed.rows import FILE, PARTS, Row, excess, median_error, read_rows, rounds_s
+from airtune.results.testbed_facts import FILE as FACTS
+from airtune.results.testbed_facts import Facts
+from airtune.results.testbed_rows import FILE, PARTS, Row, excess, median_error, read_rows, rounds_s
 
 IN_TABLE = {"upload": "Upload", "compute": "Computing", "overhead": "Overhead", "round": "Round"}
 APART = 0.2  # of a client's two bars from its line

@@ -19,8 +19,8 @@ from airtune.federation.overdue import Overdue
 from airtune.federation.setting import Setting
 from airtune.federation.trainings import train_clients
 from airtune.pruning.adapters import initial_adapter
+from airtune.results.testbed_facts import ClientFacts, Facts
 from airtune.testbed.client_app import CALIBRATION, computing
-from airtune.testbed.facts import ClientFacts, Facts
 from airtune.testbed.pace import choose_pace
 from airtune.testbed.wire import Wire
 

@@ -17,11 +17,11 @@ from airtune.federation.residual import CLIENT_FILES
 from airtune.federation.warm_node import HOST, flower_command, warm_node_command, write_warm_start
 from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
+from airtune.results.testbed_facts import FILE as FACTS
+from airtune.results.testbed_facts import Facts
 from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario
 from airtune.testbed.cpu_groups import CpuGroups
-from airtune.testbed.facts import FILE as FACTS
-from airtune.testbed.facts import Facts
 from airtune.testbed.machine import check_machine, check_scenario
 from airtune.testbed.network import server_address
 

@@ -13,10 +13,10 @@ from airtune.federation.server_app import RunOptions, run_in_folder
 from airtune.federation.setting import make_setting
 from airtune.observer import Observers
 from airtune.pruning.measured import measured_path
+from airtune.results.testbed_facts import FILE, Facts
 from airtune.scenario_file import configured_scenario
 from airtune.testbed.calibration import calibrate
 from airtune.testbed.cpu_groups import CpuGroups
-from airtune.testbed.facts import FILE, Facts
 from airtune.testbed.stopwatch import Stopwatch
 from airtune.testbed.wire import Wire
 

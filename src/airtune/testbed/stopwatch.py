@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from airtune.observer import Observer
+from airtune.results.testbed_facts import Facts
+from airtune.results.testbed_rows import FILE, PARTS, Row, read_rows, write_rows
 from airtune.testbed.client_app import computing
-from airtune.testbed.facts import Facts
 from airtune.testbed.network import run_all, shape_commands
 from airtune.testbed.node import held_namespace
-from airtune.testbed.rows import FILE, PARTS, Row, read_rows, write_rows
 from airtune.testbed.wire import Wire
 
 

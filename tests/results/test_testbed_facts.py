@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airtune import InputError
-from airtune.testbed.facts import FILE, ClientFacts, Facts
+from airtune.results.testbed_facts import FILE, ClientFacts, Facts
 
 FACTS = Facts(
     factor=1.4,

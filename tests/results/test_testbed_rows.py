@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from airtune import InputError
-from airtune.testbed.rows import (
+from airtune.results.testbed_rows import (
     FILE,
     Row,
     median_error,

@@ -13,8 +13,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from airtune.errors import InputError, words
 from airtune.files import write_whole
 from airtune.misfits import first_error
+from airtune.results.testbed_facts import Facts
 from airtune.scenario.fields import MOST, Name
-from airtune.testbed.facts import Facts
 
 if TYPE_CHECKING:
     from rich.table import Table
