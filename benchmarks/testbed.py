@@ -3,8 +3,8 @@
     sudo python benchmarks/testbed.py [--scenario examples/testbed.yaml] [--out runs/testbed] [--rounds 3]
 
 Plays `fedit` and `joint` one after the other, about five minutes each, with nothing else running: the load
-average is printed. Run again it goes on where it stopped. Aims: median errors of at most 5 % (upload) and 15 % (round); a gain of `joint` over
-`fedit` within 10 points of the predicted one.
+average is printed. Begun again it goes on where it stopped. Aims: median errors of at most 5 % (upload) and
+15 % (round); a gain of `joint` over `fedit` within 10 points of the predicted one.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """The commands that make and shape links."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from airtune.testbed.network import (
     server_device,
     shape_commands,
 )
+from airtune.testbed.node import held_namespace
 
 
 def test_every_client_has_a_network_of_its_own():
@@ -132,3 +134,14 @@ def test_no_transfer_is_faster_than_its_direction_was_shaped_to(namespaces):
     # Headers come on top; the bucket is full at the beginning.
     assert downloaded > 8 * size / down - 0.02
     assert uploaded > 8 * size / up - 0.02
+
+
+def test_a_link_is_there_to_be_shaped_when_its_client_has_ended(namespaces, tmp_path):
+    server, client = namespaces
+    (tmp_path / "client-0.pid").write_text(str(client))
+    namespace = held_namespace(tmp_path, 0)
+    os.kill(client, signal.SIGKILL)
+    os.waitid(os.P_PID, client, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(AirtuneError, match="client 0 has ended"):
+        held_namespace(tmp_path, 0)
+    run_all([inside(server, command) for command in shape_commands(0, namespace, 8e6, 2e6)])
