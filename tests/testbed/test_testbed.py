@@ -23,6 +23,7 @@ from airtune.results.testbed_rows import PARTS, read_rows, write_rows
 from airtune.scenario_file import dump_scenario
 from airtune.testbed.cpu_groups import PREFIX
 from airtune.testbed.machine import check_machine
+from airtune.testbed.network import server_address
 from airtune.testbed.run import run_on_testbed
 
 ROOT = Path(__file__).parents[2]
@@ -147,8 +148,8 @@ class Killer(Observer):
             return
         for one in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):  # Flower's processes come and go
-                words = one.cmdline()
-                if "airtune.federation.warm_node" in words and words[4] == str(self.client):
+                words = " ".join(one.cmdline())
+                if "airtune.federation.warm_node" in words and server_address(self.client) in words:
                     one.kill()
                     self.killed += 1
 
