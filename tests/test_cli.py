@@ -371,6 +371,12 @@ def test_unusable_data_and_models(refused, tmp_path):
     assert "model.name: found " in refused("run", "tiny.yaml", "--out", "results")
 
 
+def test_a_testbed_s_mistaken_options_are_refused(refused):
+    expected = "found 0.0, expected seconds above 0, at most 1e+09"
+    assert refused("testbed", str(TINY), "--deadline", 0) == f"airtune: --deadline: {expected}\n"
+    assert "--resume: found no --out" in refused("testbed", str(TINY), "--resume")
+
+
 def test_ctrl_c_ends_with_a_line_and_can_be_resumed(airtune, monkeypatch, tmp_path):
     from airtune.results.terminal import RunProgress
 

@@ -29,6 +29,10 @@ def test_sentences_name_the_client_that_flower_takes_longest_with():
     assert any("8.3 s a client (near)" in line for line in FACTS.lines())
 
 
+def test_overhead_is_simulated_at_the_pace_of_everything_else():
+    assert FACTS.simulated_overhead_s() == pytest.approx({0: 8.3 / 1.4, 1: 5.1 / 1.4})
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
