@@ -106,7 +106,7 @@ def _table(rows: Sequence[Row], facts: Facts) -> Table:
                 *(row.client, str(row.round)),
                 *cells(seconds for part in IN_TABLE for seconds in (row.predicted(part), row.measured(part))),
                 *cells([100 * excess(row.round_predicted_s, row.round_measured_s)]),
-                *cells([100 * cores.get(row.client, math.nan)]),
+                *cells([100 * cores[row.client]]),
             ]
             for row in rows
         ],
