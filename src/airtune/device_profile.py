@@ -1,7 +1,9 @@
 """Device profiles: what `airtune profile` writes down about a machine, and scenarios read as a device.
 
-A profile is YAML: `name`, `throughput` and `memory` as in a scenario's own devices, and under `measured` the
-steps that they were taken from.
+A profile is YAML: `name`, `throughput` and `memory` as in a scenario's own devices, under `measured` the
+steps that they were taken from, and as `overhead` what a process that starts takes until it can train. That
+is no part of the device: a scenario reads a profile without it, and a node reports it if it starts a process
+for every message (`federation.report`).
 """
 
 from collections.abc import Callable
@@ -18,12 +20,14 @@ from airtune.errors import InputError, words
 from airtune.files import write_whole
 from airtune.misfits import first_error, shown
 from airtune.plain_yaml import read_plain_yaml
+from airtune.quantities import Duration
 from airtune.scenario import CustomDevice
 
 
 class DeviceProfile(CustomDevice):
-    """A device with the measurements behind it, in whatever form."""
+    """A device with the measurements behind it, in whatever form. Older ones have no `overhead` (s)."""
 
+    overhead: Duration | None = None
     measured: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -36,7 +40,9 @@ def profile_device(model: str, file: Path, tell: Callable[[str], None]) -> Devic
 
     Raises:
         InputError: there is no such model, or the file's name is no device's or cannot be written.
+        AirtuneError: a process of its own cannot load what this one could.
     """
+    from airtune.federation.start_time import start_seconds
     from airtune.learning.step_times import ROWS, StepTime, measure_steps, total_memory
 
     def told(step: StepTime) -> None:
@@ -57,7 +63,10 @@ def profile_device(model: str, file: Path, tell: Callable[[str], None]) -> Devic
         np.array([step.flops for step in steps]), np.array([step.seconds for step in steps])
     )
     measured = {"model": model, "rows": ROWS, "error": off, "steps": [asdict(step) for step in steps]}
-    profile = profile.model_copy(update={"throughput": throughput, "measured": measured})
+    overhead = start_seconds(model)
+    tell(f"a process that starts: {overhead:.1f} s until it can train")
+    found = {"throughput": throughput, "overhead": overhead, "measured": measured}
+    profile = profile.model_copy(update=found)
     write_whole(file, yaml.safe_dump(profile.model_dump(), sort_keys=False))
     return profile
 
@@ -73,7 +82,7 @@ def fit_throughput(flops: npt.NDArray[np.float64], seconds: npt.NDArray[np.float
 
 
 def read_device(file: Path) -> dict[str, Any]:
-    """Name, throughput and memory of a profile, as a scenario's `device` has them.
+    """All of a profile but the measurements behind it: name, throughput, memory, power and overhead.
 
     Raises:
         InputError: the file cannot be read or a field is wrong; names both.

@@ -12,7 +12,7 @@ from airtune.device_profile import read_device
 from airtune.errors import InputError, words
 from airtune.misfits import first_error, shown
 from airtune.plain_yaml import read_plain_yaml
-from airtune.scenario import Scenario
+from airtune.scenario import CustomDevice, Scenario
 
 SCENARIO = "scenario.yaml"  # in folders of runs and comparisons
 BRANCHES = ("str", "int", "float", "CustomDevice")  # of the unions in a scenario
@@ -85,7 +85,8 @@ def _read_devices(clients: Any, file: str, folder: Path) -> None:
     for number, group in enumerate(clients if isinstance(clients, list) else []):
         device = group.get("device") if isinstance(group, dict) else None
         if isinstance(device, str) and device.endswith(".yaml"):
-            group["device"] = read_device(Path(_place(file, f"clients.{number}.device", folder, device)))
+            known = read_device(Path(_place(file, f"clients.{number}.device", folder, device)))
+            group["device"] = {name: known[name] for name in CustomDevice.model_fields}
 
 
 def _place(file: str, field: str, folder: Path, name: str) -> str:

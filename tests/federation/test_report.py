@@ -11,10 +11,11 @@ from airtune import AirtuneError, run
 from airtune.federation import in_process
 from airtune.federation.client_app import app as client_app
 from airtune.federation.report import Report, ReportedDevice
+from airtune.federation.warm_node import WARM
 from airtune.results.events import read_events
 
-DEVICE = {"name": "jetson", "throughput": 5e9, "memory": 4e9}
-PROFILE = "name: jetson\nthroughput: 5 GFLOP/s\nmemory: 4 GB\nmeasured: {steps: []}\n"
+DEVICE = {"name": "jetson", "throughput": 5e9, "memory": 4e9, "overhead": 6.5}
+PROFILE = "name: jetson\nthroughput: 5 GFLOP/s\nmemory: 4 GB\noverhead: 6.5 s\nmeasured: {steps: []}\n"
 
 
 def context(**config: object) -> Context:
@@ -27,6 +28,17 @@ def test_a_node_reports_the_profile_that_it_is_given(tmp_path):
     assert report == Report(2, ReportedDevice(**DEVICE))
     assert Report.from_content(report.to_content()) == report
     assert Report.from_content(Report.of_node(context()).to_content()) == Report(2)
+    (tmp_path / "device.yaml").write_text(PROFILE.replace("overhead: 6.5 s\n", ""))
+    report = Report.of_node(context(profile=str(tmp_path / "device.yaml")))
+    assert report == Report(2, ReportedDevice(**DEVICE | {"overhead": None}))
+    assert Report.from_content(report.to_content()) == report
+
+
+def test_a_node_that_has_loaded_everything_has_no_time_to_start(tmp_path, monkeypatch):
+    (tmp_path / "device.yaml").write_text(PROFILE)
+    monkeypatch.setenv(WARM, "1")
+    report = Report.of_node(context(profile=str(tmp_path / "device.yaml")))
+    assert report == Report(2, ReportedDevice(**DEVICE | {"overhead": None}))
 
 
 @pytest.mark.parametrize(
@@ -35,6 +47,10 @@ def test_a_node_reports_the_profile_that_it_is_given(tmp_path):
         (None, "No such file"),
         ("name: [", "YAML"),
         (PROFILE.replace("5 GFLOP/s", "1e30"), "throughput: found 1e\\+30, expected at most"),
+        (
+            PROFILE.replace("6.5 s", "1e7"),
+            "overhead: found 1e\\+07, expected at most|overhead: found 10000000.0",
+        ),
         (PROFILE.replace("4 GB", "1 B"), "memory: found 1.0, expected at least"),
     ],
 )
@@ -59,6 +75,9 @@ def test_a_node_says_what_is_wrong_with_its_profile(text, expected, tmp_path):
         {"memory": 1e300},
         {"memory": 1e19},
         {"power": 0.0},
+        {"overhead": -1.0},
+        {"overhead": float("inf")},
+        {"overhead": True},
         {"name": "x" * 10**6},
         {"name": "\x1b[2J"},
         {"name": b"jetson"},
@@ -100,7 +119,12 @@ def test_a_run_plans_with_what_was_reported_to_its_end(tiny, finished, tmp_path,
     events = read_events(tmp_path / "run" / "events.jsonl")
     first, second, third, _ = events[0]["clients"]
     assert first["device"] == "jetson"
-    assert first["reported"] == {"throughput": 5e9, "memory": 4e9}
+    assert first["reported"] == {"throughput": 5e9, "memory": 4e9, "overhead": 6.5}
+    assert [client["overhead_s"] for client in events[0]["clients"]] == [6.5, 0, 0, 0]
+    for event in events:
+        if event["event"] == "round":
+            (row,) = (row for row in event["clients"] if row["id"] == first["id"])
+            assert row["overhead_s"] == 6.5
     assert [second["device"], third["device"]] == ["sensor", "gateway"]
     assert "gone.yaml" in second["refused"]
     assert "reported" not in second
@@ -109,6 +133,6 @@ def test_a_run_plans_with_what_was_reported_to_its_end(tiny, finished, tmp_path,
         for folder in (tmp_path / "run", finished)
         for number in (1, 3)
     ]
-    compute = [one[0]["round_s"] - one[0]["uplink_s"] for one in plans]
-    assert compute[0] < compute[2] / 2
-    assert compute[1] < compute[3] / 2
+    ready = [one[0]["round_s"] - one[0]["uplink_s"] for one in plans]  # to upload
+    assert 6.5 < ready[0] < 6.5 + ready[2] / 2
+    assert 6.5 < ready[1] < 6.5 + ready[3] / 2

@@ -1,7 +1,8 @@
 """What a node says of itself when it is asked: which client it is, and what its device can do.
 
 The latter has been measured there: it comes from a file of `airtune profile` that the node's configuration
-names (`profile`).
+names (`profile`). A node that loads everything once (`federation.warm_node`) leaves out what a process takes
+to start, as none of its own do.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,13 @@ from pydantic import ConfigDict, Field, ValidationError
 from airtune.device_profile import read_device
 from airtune.devices import Device
 from airtune.errors import AirtuneError, tamed
+from airtune.federation.warm_node import is_warm
 from airtune.misfits import first_error
 from airtune.scenario.fields import Name, Part
 
 
 class ReportedDevice(Part):
-    """A device as a node reports it, in FLOP/s, bytes and W. Nothing beyond these bounds is believed."""
+    """A device as a node reports it, in FLOP/s, bytes, W and s. Nothing beyond these bounds is believed."""
 
     model_config = ConfigDict(strict=True)
 
@@ -28,6 +30,7 @@ class ReportedDevice(Part):
     throughput: Annotated[float, Field(ge=1e3, le=1e18)]
     memory: Annotated[float, Field(ge=1e3, le=1e18)]
     power: Annotated[float, Field(ge=1e-6, le=1e9)] | None = None
+    overhead: Annotated[float, Field(ge=0, le=1e6)] | None = None
 
     @staticmethod
     def read(fields: Mapping[str, Any], whose: str) -> "ReportedDevice":
@@ -60,7 +63,8 @@ class Report:
         if not file:
             return Report(client)
         try:
-            return Report(client, ReportedDevice.read(read_device(Path(str(file))), str(file)))
+            known = ReportedDevice.read(read_device(Path(str(file))), str(file))
+            return Report(client, known.model_copy(update={"overhead": None}) if is_warm() else known)
         except AirtuneError as error:
             return Report(client, refused=str(error))
 

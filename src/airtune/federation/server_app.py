@@ -114,7 +114,8 @@ def run_rounds(
     path = folder.measured_path(scenario)
     setting = make_setting(scenario, path)
     nodes, reports = nodes_by_client(grid, [member.id for member in scenario.members()])
-    state, overhead_s = folder.resume(), options.overhead_s
+    state = folder.resume()
+    overhead_s = _reported_overhead(reports) | dict(options.overhead_s)
     if state is not None:  # what was known when the run began holds to its end
         reports, overhead_s = _begun_with(folder.start_event())
     devices = {client: told.device.device() for client, told in reports.items() if told.device}
@@ -180,6 +181,12 @@ def _told(report: Report | None) -> dict[str, Any]:
     if report is not None and report.device is not None:
         return {"reported": report.device.model_dump(exclude_none=True, exclude={"name"})}
     return {} if report is None or report.refused is None else {"refused": report.refused}
+
+
+def _reported_overhead(reports: Mapping[int, Report]) -> dict[int, float]:
+    """Seconds by client, of those whose nodes report any."""
+    devices = {client: report.device for client, report in reports.items() if report.device is not None}
+    return {client: one.overhead for client, one in devices.items() if one.overhead is not None}
 
 
 def _begun_with(start: Mapping[str, Any]) -> tuple[dict[int, Report], dict[int, float]]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from airtune.federation.keeper import die_with_parent
 
 COMMAND = "flwr-clientapp"
+WARM = "AIRTUNE_WARM"  # in the environment of clients that have started warm
 PIPE = "AIRTUNE_NODE"  # in the environment: the pipe of the node that a process belongs to
 SCENARIO = "scenario.yaml"  # in FOLDER: what the clients will train on
 CHECK_S = 0.5
@@ -93,6 +94,7 @@ def _be_client(arguments: Sequence[str], threads: int) -> None:
 
     die_with_parent()
     torch.set_num_threads(threads)
+    os.environ[WARM] = "1"
     sys.argv = [COMMAND, *arguments]
     status = 1
     try:
@@ -104,6 +106,11 @@ def _be_client(arguments: Sequence[str], threads: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def is_warm() -> bool:
+    """Whether this process is a client that has started with everything loaded."""
+    return WARM in os.environ
 
 
 def _load(folder: Path) -> int:

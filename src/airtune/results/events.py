@@ -30,11 +30,14 @@ _checked = with_config(strict=True, extra="allow")
 
 @_checked
 class ReportedFigures(TypedDict):
-    """What a client's node reported of its `device`: FLOP/s in training, bytes, W while it computes."""
+    """What a client's node reported of its `device`: FLOP/s in training, bytes, W while it computes, and the
+    seconds that a round takes it beside downloading, computing and uploading.
+    """
 
     throughput: Amount
     memory: Amount
     power: NotRequired[Amount]
+    overhead: NotRequired[Amount]
 
 
 @_checked
