@@ -90,7 +90,9 @@ def hostile_report(random: Random) -> str:
     content = RecordDict(
         {
             "profile": ConfigRecord({"partition-id": 1}),
-            "device": ConfigRecord({"name": "mine", "throughput": 1e9, "memory": 1e9, "power": 5.0}),
+            "device": ConfigRecord(
+                {"name": "mine", "throughput": 1e9, "memory": 1e9, "power": 5.0, "overhead": 2.0}
+            ),
         }
     )
     if random.random() < 0.3:

@@ -123,6 +123,19 @@ def test_a_wrong_field_of_a_client_is_named(tmp_path, make_events):
         read_events(path)
 
 
+@pytest.mark.parametrize("line", [0, 1])
+def test_an_overhead_may_be_absent_and_is_no_less_than_none(tmp_path, make_events, line):
+    path, events = tmp_path / "events.jsonl", make_events()
+    for seconds in (0.0, 2.5):
+        events[line]["clients"][1]["overhead_s"] = seconds
+        write_lines(path, events)
+        assert read_events(path) == events
+    events[line]["clients"][1]["overhead_s"] = -2.5
+    write_lines(path, events)
+    with pytest.raises(InputError, match=rf"line {line + 1}: clients\.1\.overhead_s: found -2.5"):
+        read_events(path)
+
+
 def test_a_lost_update_is_checked(tmp_path, faulty):
     path = tmp_path / "events.jsonl"
     write_lines(path, faulty)
