@@ -19,7 +19,7 @@ DEVICE = next(iter(CATALOGUE.values()))
 def client(number: int, weight: float, labels: tuple[str, ...] | None = None) -> Client:
     return Client(
         id=f"c{number}", group=f"g{number}", device=DEVICE, cell=0, distance=100.0, link=None, memory=1e9,
-        weight=weight, power=None, labels=labels,
+        weight=weight, power=None, overhead_s=0.0, labels=labels,
     )  # fmt: skip
 
 
