@@ -169,6 +169,37 @@ def run(
     print_run(directory)
 
 
+@app.command()
+def node(
+    scenario: ScenarioFile,
+    client: Annotated[str, typer.Option(help="Its id in the scenario.", show_default=False)],
+    superlink: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to.", show_default=False)],
+    root_certificates: Annotated[
+        Path | None,
+        typer.Option(
+            help="Authorities, in PEM, of whom the SuperLink's certificate is.", show_default="the system's"
+        ),
+    ] = None,
+    auth_supernode_private_key: Annotated[
+        Path | None, typer.Option(help="Key of this node, if nodes are registered.", show_default=False)
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Without encryption.")] = False,
+    profile: Annotated[
+        Path | None, typer.Option(help="What airtune profile measured here.", show_default=False)
+    ] = None,
+    noise_key: Annotated[
+        Path | None, typer.Option(help="Secret of its noise, for privacy.", show_default=False)
+    ] = None,
+) -> None:
+    """Be a client of a run on Flower: start its SuperNode, with model and data loaded where possible."""
+    from airtune.federation.node import Connection, run_node
+    from airtune.scenario_file import load_scenario
+
+    connection = Connection(superlink, insecure, root_certificates, auth_supernode_private_key)
+    status = run_node(load_scenario(scenario), client, connection, profile, noise_key)
+    raise typer.Exit(status)
+
+
 @app.command("testbed")
 def on_testbed(
     scenario: ScenarioFile,

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from airtune.federation.flower import HOST, QUIET, free_ports
+from airtune import Scenario
+from airtune.federation.commands import HOST, QUIET, free_ports
+from airtune.scenario_file import dump_scenario
 
 
 def marked(mark: str) -> list[psutil.Process]:
@@ -50,7 +52,7 @@ class SuperLink:
             f'[superlink]\ndefault = "mine"\n[superlink.mine]\naddress = "{self.address}"\n{connection}\n'
         )
         search = os.pathsep.join([str(self._bin), os.environ["PATH"]])
-        own = {"FLWR_HOME": str(home / "flwr"), "PATH": search, "OMP_NUM_THREADS": "1"}
+        own = {"FLWR_HOME": str(home / "flwr"), "PATH": search, "OMP_NUM_THREADS": "1", "TMPDIR": str(home)}
         self._environment, self._home, self._started = os.environ | QUIET | own, home, []
         self.start("flower-superlink", "--host", host, "--port", str(port), *options)
 
@@ -72,13 +74,13 @@ class SuperLink:
         return self._started[-1]
 
     def node(
-        self, client: int, *options: str, within: Sequence[str] = (), **environment: str
+        self, scenario: Scenario, client: str, *options: str, within: Sequence[str] = (), **environment: str
     ) -> subprocess.Popen[bytes]:
-        """A SuperNode; `within` begins its command, as `ip netns exec NAME` does."""
-        (port,) = free_ports(1)
-        own = ["--superlink", self.address, "--host", HOST, "--port", str(port)]
-        own += ["--node-config", f"partition-id={client}", *options]
-        return self.start("flower-supernode", *own, within=within, **environment)
+        """`airtune node` of a client; `within` begins its command, as `ip netns exec NAME` does."""
+        file = self._home / f"{client}.yaml"
+        file.write_text(dump_scenario(scenario))
+        own = ["node", str(file), "--client", client, "--superlink", self.address, *options]
+        return self.start("airtune", *own, within=within, **environment)
 
     def flwr(self, *arguments: str) -> None:
         for _ in range(100):

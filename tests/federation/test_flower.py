@@ -13,7 +13,7 @@ import pytest
 from superlink import SuperLink, marked
 
 from airtune import AirtuneError, Scenario, load_scenario, run
-from airtune.federation.flower import HOST
+from airtune.federation.commands import HOST
 from airtune.observer import Observer
 from airtune.results.events import read_events
 from airtune.scenario_file import dump_scenario
@@ -86,7 +86,7 @@ class Killer(Observer):
     def on_round(self, event) -> None:
         if event["round"] == 1:
             living = [one for one in descendants() if one.status() != psutil.STATUS_ZOMBIE]
-            (node,) = (one for one in living if "partition-id=1 num-partitions=2" in one.cmdline())
+            node, *_ = (one for one in living if "partition-id=1 num-partitions=2" in one.cmdline())
             for process in [*node.children(recursive=True), node]:
                 process.kill()
 
@@ -137,8 +137,11 @@ def test_flwr_run_takes_the_project_as_it_is(tmp_path):
 
 
 def test_encrypted_and_with_registered_nodes_alone(pair, tmp_path):
-    """With the keys of the documented script. A stranger's node, which is there first, takes no part."""
-    one_round = pair.model_copy(update={"rounds": 1})
+    """With the keys of the documented script. A stranger's node, which is there first, takes no part.
+
+    The nodes have loaded other data than the run is about.
+    """
+    one_round, others = pair.model_copy(update={"rounds": 1}), pair.model_copy(update={"seed": 99})
     keys = tmp_path / "keys"
     subprocess.run([ROOT / "examples" / "flower-keys.sh", keys, HOST, "3"], check=True)
     again = subprocess.run([ROOT / "examples" / "flower-keys.sh", keys, HOST, "3"], check=False)
@@ -151,13 +154,17 @@ def test_encrypted_and_with_registered_nodes_alone(pair, tmp_path):
     connection = f'root-certificates = "{keys / "ca.crt"}"'
     off = "--disable-runtime-dependency-installation"
     with SuperLink(tmp_path, *options, "--enable-supernode-auth", off, connection=connection) as superlink:
-        root = ["--root-certificates", str(keys / "ca.crt")]
+
+        def node(client: str, key: str) -> subprocess.Popen[bytes]:
+            certificates = ["--root-certificates", str(keys / "ca.crt")]
+            own = [*certificates, "--auth-supernode-private-key", str(keys / key)]
+            return superlink.node(others, client, *own)
+
         for client in range(2):
             superlink.flwr("supernode", "register", str(keys / f"node-{client}.pub"), "mine")
-        stranger = superlink.node(0, *root, "--auth-supernode-private-key", str(keys / "node-2"))
-        assert stranger.wait(timeout=60) != 0
-        for client in range(2):
-            superlink.node(client, *root, "--auth-supernode-private-key", str(keys / f"node-{client}"))
+        assert node("slow", "node-2").wait(timeout=60) == 1
+        for client, key in (("slow", "node-0"), ("fast", "node-1")):
+            node(client, key)
         (tmp_path / "run.toml").write_text(
             f"scenario = {json.dumps(dump_scenario(one_round))}\nout = {json.dumps(str(tmp_path / 'run'))}\n"
         )

@@ -23,7 +23,7 @@ ORPHAN = [sys.executable, "-c", f"import subprocess; subprocess.Popen({SLEEPER!r
 
 
 def keeper(tmp_path: Path, run: list[str], server: str = SERVER) -> subprocess.Popen[bytes]:
-    from airtune.federation.flower import free_ports
+    from airtune.federation.commands import free_ports
 
     (port,) = free_ports(1)
     address = f"http://127.0.0.1:{port}/"

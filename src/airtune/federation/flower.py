@@ -4,16 +4,13 @@ Both engines run the apps in processes of their own; this one follows what the s
 """
 
 import json
-import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,19 +18,13 @@ import torch
 
 from airtune.errors import AirtuneError, ArgumentError
 from airtune.federation.checkpoint import Checkpoint
+from airtune.federation.commands import HOST, environment, flower_command, free_ports, node_command
 from airtune.federation.folder import RunFolder
 from airtune.federation.keeper import ProcessPlan
 from airtune.federation.progress import ProgressReader
 from airtune.federation.residual import CLIENT_FILES, hand_over
 from airtune.federation.server_app import RunOptions
-from airtune.federation.warm_node import (
-    HOST,
-    flower_command,
-    node_command,
-    search_path,
-    warm_node_command,
-    write_warm_start,
-)
+from airtune.federation.warm_node import warm, why_not_warm, write_warm_start
 from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
 from airtune.scenario import Scenario
@@ -42,14 +33,6 @@ from airtune.version import __version__
 
 READ_S = 0.2
 CONNECTION = "airtune"  # its name in Flower's configuration
-
-# Of Flower and Ray: no installing, no telling anybody, no asking for updates.
-QUIET = {
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 
 
 def run_on_flower(
@@ -99,11 +82,7 @@ def _play(
             stack.callback(shutil.rmtree, home, ignore_errors=True)
             progress = home / "progress.jsonl"
             write_app(home / "app", _configuration(scenario, folder.directory, options, progress))
-            # Nothing that CUDA or macOS's libraries have begun can a fork go on with.
-            warm = not simulation and sys.platform == "linux" and not torch.cuda.is_available()
-            if warm:
-                write_warm_start(home, dump_scenario(scenario))
-            plan = _process_plan(home, len(scenario.members()), simulation, warm)
+            plan = _process_plan(home, scenario, simulation)
         except OSError as error:
             raise AirtuneError(f"Flower's engine cannot be started: {error}") from error
         reader = ProgressReader(progress, observer)
@@ -128,7 +107,12 @@ def follow(keeper: list[str], home: Path, reader: ProgressReader) -> None:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environment(home),
+            env=environment(
+                FLWR_HOME=str(home / "flwr"),
+                RAY_TMPDIR=str(home),
+                # Sums over other numbers of threads have other last bits; Ray would set its own.
+                OMP_NUM_THREADS=str(torch.get_num_threads()),
+            ),
             start_new_session=True,  # Ctrl-C is for this process, which then closes the keeper's input
         )
     assert process.stdin is not None
@@ -192,8 +176,9 @@ clientapp = "{client}:app"
     )
 
 
-def _process_plan(home: Path, clients: int, simulation: bool, warm: bool) -> ProcessPlan:
+def _process_plan(home: Path, scenario: Scenario, simulation: bool) -> ProcessPlan:
     """What to start: a SuperLink, a SuperNode for every client of a deployment, and the run."""
+    clients = len(scenario.members())
     port, *node_ports = free_ports(1 if simulation else 1 + clients)
     superlink = [flower_command("flower-superlink"), "--insecure", "--host", HOST, "--port", str(port)]
     run = run_command(home, port)
@@ -202,8 +187,10 @@ def _process_plan(home: Path, clients: int, simulation: bool, warm: bool) -> Pro
         # As many clients at once as there are cores for their threads.
         resources = f"num-supernodes={clients} client-resources-num-cpus={torch.get_num_threads()}"
         run += ["--federation-config", f"{resources} client-resources-num-gpus=0.0"]
-    start = partial(warm_node_command, home) if warm else node_command
-    nodes = [start(client, clients, f"{HOST}:{port}", own) for client, own in enumerate(node_ports)]
+    nodes = [node_command(client, clients, f"{HOST}:{port}", own) for client, own in enumerate(node_ports)]
+    if nodes and why_not_warm() is None:
+        write_warm_start(home, dump_scenario(scenario))
+        nodes = [warm(home, node) for node in nodes]
     return ProcessPlan(superlink, f"http://{HOST}:{port}/health", nodes, run)
 
 
@@ -215,25 +202,3 @@ def run_command(home: Path, port: int) -> list[str]:
         f'[superlink.{CONNECTION}]\naddress = "{HOST}:{port}"\ninsecure = true\n'
     )
     return [flower_command("flwr"), "run", str(home / "app"), CONNECTION, "--stream"]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:  # all bound before any is let go, so that no two are the same
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-
-
-def environment(home: Path) -> dict[str, str]:
-    """This process's environment, with Flower's files in `home` and as many threads a client as here."""
-    given = dict(os.environ)
-    # Flower starts its other commands by name.
-    own_path = [str(search_path(home)), str(Path(sys.executable).parent)]
-    given["PATH"] = os.pathsep.join([*own_path, given.get("PATH", os.defpath)])
-    for name in ("NO_PROXY", "no_proxy"):
-        given[name] = ",".join(filter(None, [given.get(name), HOST]))
-    own = {"FLWR_HOME": str(home / "flwr"), "RAY_TMPDIR": str(home)}
-    # Sums over other numbers of threads have other last bits; Ray would set its own.
-    return given | QUIET | own | {"OMP_NUM_THREADS": str(torch.get_num_threads())}

@@ -1,9 +1,9 @@
-"""Keeps the processes of one run on Flower's engines: `python -m airtune.federation.keeper PLAN HOME`.
+"""Keeps processes of Flower's: `python -m airtune.federation.keeper PLAN HOME`.
 
-It starts a SuperLink, its SuperNodes and the run, and ends all that any of them has started when the run is
-over, or when whoever started the keeper closes its standard input: that also happens where that process is
-killed. Flower's processes start others in sessions of their own, which no signal to a group would reach; so
-the keeper has itself made the parent of whatever loses its own.
+It starts a SuperLink, its SuperNodes and the run, or a single SuperNode in the run's place. It ends all that
+any of them has started when the run is over, or when whoever started the keeper closes its standard input:
+that also happens where that process is killed. Flower's processes start others in sessions of their own,
+which no signal to a group would reach; so the keeper has itself made the parent of whatever loses its own.
 """
 
 import contextlib
@@ -24,12 +24,16 @@ import psutil
 
 SET_PARENT_DEATH_SIGNAL, SET_CHILD_SUBREAPER = 1, 36  # of Linux's prctl
 START_S = 60.0
+GOODBYE_S = 10.0
 POLL_S = 0.1
 
 
 @dataclass(frozen=True)
 class ProcessPlan:
-    """Command lines: the SuperLink, whose `address` answers once it is up, then the nodes, then the run."""
+    """Command lines: the SuperLink, whose `address` answers once it is up, then the nodes, then the run.
+
+    Without words there is no SuperLink of our own.
+    """
 
     superlink: list[str]
     address: str
@@ -54,8 +58,7 @@ def play(plan: ProcessPlan, gone: threading.Event) -> int:
     Raises:
         GoneError: a process that has to stay has ended, or `gone` is set.
     """
-    superlink = _start(plan.superlink)
-    stay = [superlink]
+    stay = [_start(plan.superlink)] if plan.superlink else []
 
     def check() -> None:
         if gone.wait(POLL_S):
@@ -65,15 +68,21 @@ def play(plan: ProcessPlan, gone: threading.Event) -> int:
                 raise GoneError(f"{process.args!r} has ended with status {process.returncode}")
 
     latest = time.monotonic() + START_S
-    while not _answers(plan.address):
+    while stay and not _answers(plan.address):
         check()
         if time.monotonic() > latest:
             raise GoneError(f"the SuperLink does not answer on {plan.address}")
     for command in plan.nodes:
         _start(command)  # a node may come and go
     run = _start(plan.run)
-    while run.poll() is None:
-        check()
+    try:
+        while run.poll() is None:
+            check()
+    except GoneError:
+        run.terminate()  # a node says goodbye, or it would be missed for a minute
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(GOODBYE_S)
+        raise
     return run.returncode
 
 
@@ -124,7 +133,8 @@ def main() -> None:
     try:
         status = play(ProcessPlan(**json.loads(sys.argv[1])), gone)
     except GoneError as error:
-        print(error, flush=True)
+        if not gone.is_set():
+            print(error, flush=True)
         status = 1
     finally:
         end_all()

@@ -1,29 +1,40 @@
 """A SuperNode whose clients start with everything loaded.
 
-`python -m airtune.federation.warm_node FOLDER CLIENT CLIENTS SUPERLINK PORT`
+`python -m airtune.federation.warm_node FOLDER COMMAND...`
 
 Flower starts a process for every message, which would import PyTorch and load model and data anew each time.
-So this process loads them once, starts the SuperNode and forks for every message. Flower starts its client
-processes by name: FOLDER/bin, which leads the search path, has a `flwr-clientapp` that only hands its
-arguments over, through a pipe of this node's. Not for GPUs: what CUDA has begun no fork can go on with.
-When this process is gone, so are the SuperNode and the clients.
+So this process starts the SuperNode of COMMAND, loads them once, and forks for every message. Flower starts
+its client processes by name: FOLDER/bin, which leads the SuperNode's search path, has a `flwr-clientapp` that
+only hands its arguments over, through a pipe of this node's. If a run's model or data are others, every fork
+loads them. When this process is gone, so are the SuperNode and the clients.
 """
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from airtune.errors import AirtuneError
 from airtune.federation.keeper import die_with_parent
 
 COMMAND = "flwr-clientapp"
 WARM = "AIRTUNE_WARM"  # in the environment of clients that have started warm
 PIPE = "AIRTUNE_NODE"  # in the environment: the pipe of the node that a process belongs to
-SCENARIO = "scenario.yaml"  # in FOLDER: what the clients will train on
+SCENARIO = "scenario.yaml"  # in FOLDER: what is loaded
 CHECK_S = 0.5
-HOST = "127.0.0.1"
+TERMINATED = 128 + signal.SIGTERM  # what shells expect then
+
+
+def why_not_warm() -> str | None:
+    """What keeps SuperNodes on this machine from starting warm; None if nothing does."""
+    if sys.platform != "linux":
+        return "only Linux's libraries can be forked"
+    import torch
+
+    return "CUDA cannot be forked" if torch.cuda.is_available() else None
 
 
 def write_warm_start(folder: Path, scenario: str) -> None:
@@ -39,23 +50,9 @@ def write_warm_start(folder: Path, scenario: str) -> None:
     (folder / SCENARIO).write_text(scenario, encoding="utf-8")
 
 
-def node_command(client: int, clients: int, superlink: str, port: int) -> list[str]:
-    """Starts a client's SuperNode, with a port of its own for its processes."""
-    partition = f"partition-id={client} num-partitions={clients}"
-    node = [flower_command("flower-supernode"), "--insecure", "--superlink", superlink]
-    return [*node, "--host", HOST, "--port", str(port), "--node-config", partition]
-
-
-def warm_node_command(folder: Path, client: int, clients: int, superlink: str, port: int) -> list[str]:
-    """Starts it with everything loaded (`write_warm_start`)."""
-    node = [sys.executable, "-m", "airtune.federation.warm_node", str(folder)]
-    return [*node, str(client), str(clients), superlink, str(port)]
-
-
-def flower_command(name: str) -> str:
-    """Flower's console script of that name, of this environment if it has one."""
-    beside = Path(sys.executable).with_name(name)
-    return str(beside) if beside.exists() else name
+def warm(folder: Path, node: Sequence[str]) -> list[str]:
+    """Starts the SuperNode of this command with everything loaded (`write_warm_start`)."""
+    return [sys.executable, "-m", "airtune.federation.warm_node", str(folder), *node]
 
 
 def search_path(folder: Path) -> Path:
@@ -93,6 +90,7 @@ def _be_client(arguments: Sequence[str], threads: int) -> None:
     from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 
     die_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(threads)
     os.environ[WARM] = "1"
     sys.argv = [COMMAND, *arguments]
@@ -134,13 +132,22 @@ def _load(folder: Path) -> int:
 
 def main() -> None:
     """Entry point."""
-    folder, client, clients, superlink, port = sys.argv[1:]
-    pipe = Path(folder) / f"node-{client}"
+    folder, command = Path(sys.argv[1]), sys.argv[2:]
+    pipe = folder / f"node-{os.getpid()}"
     os.mkfifo(pipe, 0o600)
-    command = node_command(int(client), int(clients), superlink, int(port))
-    node = subprocess.Popen(command, env=os.environ | {PIPE: str(pipe)}, preexec_fn=die_with_parent)
-    # It comes and says so meanwhile; its first message waits. If nothing can be loaded, both end.
-    sys.exit(serve(pipe, node, _load(Path(folder))))
+    search = os.pathsep.join([str(search_path(folder)), os.environ.get("PATH", os.defpath)])
+    own = {PIPE: str(pipe), "PATH": search}
+    node = subprocess.Popen(command, env=os.environ | own, preexec_fn=die_with_parent)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        # It comes and says so meanwhile; its first message waits.
+        sys.exit(serve(pipe, node, _load(folder)))
+    except AirtuneError as error:
+        print("airtune:", error, file=sys.stderr)
+        sys.exit(2)
+    finally:
+        node.terminate()
+        node.wait()
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from airtune.errors import AirtuneError
 from airtune.federation.checkpoint import Checkpoint
+from airtune.federation.commands import HOST, flower_command, node_command
 from airtune.federation.flower import follow, run_command, write_app
 from airtune.federation.folder import RunFolder
 from airtune.federation.keeper import ProcessPlan
 from airtune.federation.progress import ProgressReader
 from airtune.federation.residual import CLIENT_FILES
-from airtune.federation.warm_node import HOST, flower_command, warm_node_command, write_warm_start
+from airtune.federation.warm_node import warm, write_warm_start
 from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
 from airtune.results.testbed_facts import FILE as FACTS
@@ -111,7 +112,7 @@ def _process_plan(home: Path, clients: int) -> ProcessPlan:
             *own,
             str(client),
             str(home),
-            *warm_node_command(home, client, clients, f"{server_address(client)}:{PORT}", PORT),
+            *warm(home, node_command(client, clients, f"{server_address(client)}:{PORT}", PORT)),
         ]
         for client in range(clients)
     ]
