@@ -105,3 +105,24 @@ def test_a_server_that_does_not_start_ends_the_run(tmp_path):
     process = keeper(tmp_path, SLEEPER, server="raise SystemExit(7)")
     assert process.wait(timeout=30) == 1
     assert b"has ended with status 7" in process.stdout.read()
+
+
+def test_a_node_alone_is_let_say_goodbye(tmp_path):
+    """Kept in a run's place; its exit status is the keeper's."""
+    said = tmp_path / "said"
+    polite = (
+        "import signal, sys, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(open({str(said)!r}, 'w').write('goodbye')))\n"
+        f"open({str(tmp_path / 'up')!r}, 'w')\ntime.sleep(600)"
+    )
+    (tmp_path / "home").mkdir()
+    plan = ProcessPlan([], "", [], [sys.executable, "-c", polite])
+    command = [sys.executable, "-m", "airtune.federation.keeper", plan.to_json(), str(tmp_path / "home")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    processes = started(process, 1)
+    while not (tmp_path / "up").exists():
+        time.sleep(0.05)
+    process.stdin.close()
+    assert process.wait(timeout=30) == 1
+    assert said.read_text() == "goodbye"
+    assert all_gone(processes)

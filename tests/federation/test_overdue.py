@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flwr.app import Message
+from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
+from flwr.common.constant import SUPERLINK_NODE_ID
 
 from airtune.costs.count import Workload
 from airtune.costs.error import Gradients
@@ -104,6 +105,45 @@ def test_who_lost_a_message_comes_back_too(app, setting):
     assert play(grid, setting, waits, 2).failed == {2: "not asked, still at work on round 1"}
     third = play(grid, setting, waits, 3)
     assert (third.failed, third.late) == ({}, ())
+
+
+class FailsLate(SlowNode):
+    """The late reply is an error of the node `by`. No query is ever answered."""
+
+    lost = ("0/query/3",)
+
+    def __init__(self, by: int, *arguments) -> None:
+        super().__init__(*arguments)
+        self.by = by
+
+    def push_messages(self, messages):
+        asked = list(messages)
+        identifiers = super().push_messages(asked)
+        for message in asked:
+            if message.metadata.message_id == "1/train/3":
+                failed = Message(Error(8, "ClientApp stopped responding."), reply_to=message)
+                failed.metadata.__dict__["_src_node_id"] = self.by
+                self._replies["1/train/3"] = failed
+        return identifiers
+
+
+def test_who_fails_late_has_caught_up_too(app, setting):
+    """Such a reply has nothing that could have been merged, so no event tells of it."""
+    grid, waits = FailsLate(SLOW, app, 4, {}), Overdue(0.01)
+    assert list(play(grid, setting, waits, 1).failed) == [2]
+    grid.stuck = False
+    second = play(grid, setting, waits, 2)
+    assert (second.failed, second.late) == ({}, ())
+
+
+def test_an_error_that_flower_made_for_a_node_does_not_say_that_it_has_caught_up(app, setting):
+    """The SuperLink has not heard of it for a while, as where its link was down; now it is there."""
+    grid, waits = FailsLate(SUPERLINK_NODE_ID, app, 4, {}), Overdue(0.01)
+    assert list(play(grid, setting, waits, 1).failed) == [2]
+    grid.stuck = False
+    assert play(grid, setting, waits, 2).failed == {2: "not asked, still at work on round 1"}
+    grid.lost = ()
+    assert play(grid, setting, waits, 3).failed == {}
 
 
 def test_a_node_that_is_gone_owes_nothing(app, setting):

@@ -2,7 +2,8 @@
 
 A node of Flower's deployment engine handles one message after the other. So a client that was late is not
 asked to train again before it has caught up: its node is sent a query with every round, and whoever answers
-one has left the old round behind. That also brings a client back whose reply was lost for good.
+one, or the old round, if only with an error, has left that behind. Queries also bring a client back whose
+reply was lost for good.
 """
 
 import math
@@ -35,24 +36,24 @@ class Overdue:
         self.deadline_s = deadline_s
         self._owed: dict[str, Late] = {}  # by the message that they answer
         self._behind: dict[int, int] = {}  # node: the latest round that it has not answered
-        self._asked: dict[str, int] = {}  # query to such a node: the node
+        self._asked: dict[str, tuple[int, int]] = {}  # message: the node, the round over if it answers
         self._came: list[Late] = []
 
     def add(self, message: str, node: int, late: Late) -> None:
         """A round goes on without the answer to `message`."""
         self._owed[message] = late
+        self._asked[message] = node, late.round_number
         self._behind[node] = late.round_number
 
     def behind(self, grid: Grid) -> dict[int, int]:
         """Which nodes are still behind, and with what round. Asks them whether they are."""
-        waiting = [*self._owed, *self._asked]
-        for reply in grid.pull_messages(waiting) if waiting else ():
+        for reply in grid.pull_messages(list(self._asked)) if self._asked else ():
             self._hear(reply)
         there = set(grid.get_node_ids()) if self._behind else set()
         self._behind = {node: number for node, number in self._behind.items() if node in there}
-        for node in self._behind:
+        for node, number in self._behind.items():
             query = grid.create_message(ask(), QUERY, node, "0")
-            self._asked |= {sent: node for sent in grid.push_messages([query]) if sent}
+            self._asked |= {sent: (node, number) for sent in grid.push_messages([query]) if sent}
         return self._behind
 
     def came(self) -> list[Late]:
@@ -62,13 +63,16 @@ class Overdue:
 
     def _hear(self, reply: Message) -> None:
         answered = reply.metadata.reply_to_message_id
-        node = self._asked.pop(answered, None)
         late = self._owed.pop(answered, None)
+        node, number = self._asked.pop(answered, (None, 0))
+        # An error that the SuperLink makes for a node that it misses is not the node's, which may work on. The
+        # node's own, also that its client has crashed, is an answer.
+        if reply.metadata.src_node_id != node:
+            return
         if late is not None and not reply.has_error():
-            node = reply.metadata.src_node_id
             self._came.append(late)
-        if node is not None:
-            self._behind.pop(node, None)
+        if self._behind.get(node) == number:
+            del self._behind[node]
 
 
 def ask() -> RecordDict:

@@ -1,0 +1,146 @@
+"""Nodes started by hand: what is refused, what is started, what comes back, and that they end with us."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from flwr.common.config import parse_config_args
+from superlink import marked
+
+from airtune.cli import main
+from airtune.federation import commands, node
+
+TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
+KEY = "--auth-supernode-private-key"
+START = ["node", str(TINY), "--client", "fast-0", "--superlink", "127.0.0.1:9"]
+
+
+@pytest.fixture
+def airtune(monkeypatch, capfd):
+    """`airtune("node", …)`: (exit status, standard output, standard error)."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["airtune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code, *capfd.readouterr()
+
+    return call
+
+
+def new_key(file: Path, kind: str, passphrase: str) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", file], check=True)
+
+
+@pytest.fixture(scope="module")
+def wrong_files(tmp_path_factory):
+    """A folder of files that are none of those asked for: a key of another kind, one with a passphrase."""
+    folder = tmp_path_factory.mktemp("wrong")
+    for kind, passphrase in (("ed25519", ""), ("ecdsa", "secret")):
+        new_key(folder / kind, kind, passphrase)
+    (folder / "text").write_text("name: nano\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ("--client fast", "--client: found 'fast', expected one of slow-0, slow-1, fast-0, fast-1"),
+        ("--superlink http://x:1", "--superlink: found 'http://x:1', expected HOST:PORT"),
+        ("--superlink 9092", "--superlink: found '9092', expected HOST:PORT"),
+        ("--superlink x:0", "--superlink: found 'x:0', expected HOST:PORT"),
+        ("--root-certificates gone", "gone: found No such file or directory, expected certificates"),
+        ("--root-certificates text", "text: found something else, expected certificates"),
+        (
+            "--auth-supernode-private-key gone",
+            "gone: found No such file or directory, expected a private key",
+        ),
+        ("--auth-supernode-private-key text", "text: found something else, expected a private key"),
+        (
+            "--auth-supernode-private-key ed25519",
+            "ed25519: found a key of another kind, expected a private key",
+        ),
+        ("--auth-supernode-private-key ecdsa", "ecdsa: found something else, expected a private key"),
+        ("--insecure --root-certificates text", "--insecure: found --insecure beside a certificate or key"),
+        (f"--insecure {KEY} text", "--insecure: found --insecure beside"),
+        ("--insecure --profile gone", "gone: found No such file or directory, expected a device profile"),
+        ("--insecure --profile text", "text: throughput: found nothing, expected a value"),
+        ("--insecure --noise-key text", "text: found 11 bytes, expected a secret of 32 bytes or more"),
+    ],
+)
+def test_mistakes_are_one_line_and_start_nothing(options, complaint, airtune, wrong_files, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    monkeypatch.chdir(wrong_files)
+    status, out, err = airtune(*START, *options.split())
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"airtune: {complaint}")
+
+
+def test_what_is_started_and_what_its_end_is(airtune, tmp_path, monkeypatch, request):
+    """A plain node, as where there is a GPU; the SuperNode is one that says how it was called and fails."""
+    supernode = tmp_path / "supernode"
+    supernode.write_text('#!/bin/sh\nprintf "<%s>" "$@"\nexit 7\n')
+    supernode.chmod(0o700)
+    monkeypatch.setattr(commands, "flower_command", lambda name: str(supernode))
+    monkeypatch.setattr(node, "why_not_warm", lambda: "CUDA cannot be forked")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    secret = tmp_path / "a 'noise' \"key\""
+    secret.write_bytes(bytes(32))
+    before = signal.getsignal(signal.SIGTERM)
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
+    status, out, _ = airtune(*START, "--insecure", "--noise-key", secret)
+    assert status == 7
+    assert list((tmp_path / "temporary").iterdir()) == []
+    first, *_, last = out.splitlines()
+    assert first.startswith("fast-0, client 2 of 4: a plain node")
+    assert first.endswith("(CUDA cannot be forked)")
+    options = last.strip("<>").split("><")
+    assert options[:3] == ["--insecure", "--superlink", "127.0.0.1:9"]
+    config = parse_config_args([options[options.index("--node-config") + 1]])
+    assert config == {"partition-id": 2, "num-partitions": 4, "noise-key": str(secret)}
+
+
+def test_a_registered_node_that_believes_the_systems_authorities(tmp_path):
+    new_key(tmp_path / "key", "ecdsa", "")
+    found = node.Connection("[::1]:9092", private_key=tmp_path / "key").options()
+    assert found == ["--auth-supernode-private-key", str(tmp_path / "key")]
+
+
+# -- Real SuperNodes, which look for their SuperLink ----------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_a_node_that_is_stopped(stop, tmp_path):
+    mark = f"airtune-test-{os.getpid()}-{stop}"
+    command = [sys.executable, "-m", "airtune.cli", *START, "--insecure"]
+    own = {"AIRTUNE_TEST": mark, "TMPDIR": str(tmp_path)}
+    started = subprocess.Popen(command, env=os.environ | own)
+    while len(marked(mark)) < 5 and started.poll() is None:  # itself, keeper, warm node, SuperNode, SuperExec
+        time.sleep(0.2)
+    started.send_signal(stop)
+    assert started.wait(timeout=30) == (-stop if stop == signal.SIGKILL else 128 + stop)
+    latest = time.monotonic() + (20 if stop == signal.SIGKILL else 0)
+    while (marked(mark) or any(tmp_path.iterdir())) and time.monotonic() < latest:
+        time.sleep(0.2)
+    assert marked(mark) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_warm_node_that_has_no_data_ends_in_one_line(tmp_path):
+    wrong = tmp_path / "scenario.yaml"
+    wrong.write_text(TINY.read_text().replace("tiny.jsonl", "gone.jsonl"))
+    command = [sys.executable, "-m", "airtune.cli", "node", str(wrong), *START[2:], "--insecure"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("airtune: "))
+    assert "gone.jsonl" in line
+    assert "Traceback" not in done.stderr
