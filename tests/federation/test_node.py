@@ -56,16 +56,10 @@ def wrong_files(tmp_path_factory):
         ("--superlink x:0", "--superlink: found 'x:0', expected HOST:PORT"),
         ("--root-certificates gone", "gone: found No such file or directory, expected certificates"),
         ("--root-certificates text", "text: found something else, expected certificates"),
-        (
-            "--auth-supernode-private-key gone",
-            "gone: found No such file or directory, expected a private key",
-        ),
-        ("--auth-supernode-private-key text", "text: found something else, expected a private key"),
-        (
-            "--auth-supernode-private-key ed25519",
-            "ed25519: found a key of another kind, expected a private key",
-        ),
-        ("--auth-supernode-private-key ecdsa", "ecdsa: found something else, expected a private key"),
+        (f"{KEY} gone", "gone: found No such file or directory, expected a private key"),
+        (f"{KEY} text", "text: found something else, expected a private key"),
+        (f"{KEY} ed25519", "ed25519: found a key of another kind, expected a private key"),
+        (f"{KEY} ecdsa", "ecdsa: found something else, expected a private key"),
         ("--insecure --root-certificates text", "--insecure: found --insecure beside a certificate or key"),
         (f"--insecure {KEY} text", "--insecure: found --insecure beside"),
         ("--insecure --profile gone", "gone: found No such file or directory, expected a device profile"),
@@ -110,7 +104,7 @@ def test_what_is_started_and_what_its_end_is(airtune, tmp_path, monkeypatch, req
 def test_a_registered_node_that_believes_the_systems_authorities(tmp_path):
     new_key(tmp_path / "key", "ecdsa", "")
     found = node.Connection("[::1]:9092", private_key=tmp_path / "key").options()
-    assert found == ["--auth-supernode-private-key", str(tmp_path / "key")]
+    assert found == [KEY, str(tmp_path / "key")]
 
 
 # -- Real SuperNodes, which look for their SuperLink ----------------------------------------------------

@@ -65,8 +65,8 @@ class Overdue:
         answered = reply.metadata.reply_to_message_id
         late = self._owed.pop(answered, None)
         node, number = self._asked.pop(answered, (None, 0))
-        # An error that the SuperLink makes for a node that it misses is not the node's, which may work on. The
-        # node's own, also that its client has crashed, is an answer.
+        # An error that the SuperLink makes for a node that it misses is not the node's, which may work on.
+        # The node's own, also that its client has crashed, is an answer.
         if reply.metadata.src_node_id != node:
             return
         if late is not None and not reply.has_error():
