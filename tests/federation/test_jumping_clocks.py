@@ -33,7 +33,7 @@ datetime.datetime = Jumping
 
 @pytest.mark.parametrize("hours", [11, -24 * 365])
 def test_a_client_whose_clock_jumps_is_lost_until_it_is_right_again(hours, pair, tmp_path):
-    """Flower refuses what a node has signed at another time. Its SuperNode ends then, and can be started again.
+    """Flower refuses what a node signs at another time. Its SuperNode ends then, and can be started again.
 
     There is no deadline: nobody waits for it.
     """

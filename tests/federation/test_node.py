@@ -13,6 +13,7 @@ from superlink import marked
 
 from airtune.cli import main
 from airtune.federation import commands, node
+from airtune.federation.warm_node import search_path, write_warm_start
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
 KEY = "--auth-supernode-private-key"
@@ -75,30 +76,48 @@ def test_mistakes_are_one_line_and_start_nothing(options, complaint, airtune, wr
     assert err.startswith(f"airtune: {complaint}")
 
 
-def test_what_is_started_and_what_its_end_is(airtune, tmp_path, monkeypatch, request):
-    """A plain node, as where there is a GPU; the SuperNode is one that says how it was called and fails."""
-    supernode = tmp_path / "supernode"
-    supernode.write_text('#!/bin/sh\nprintf "<%s>" "$@"\nexit 7\n')
-    supernode.chmod(0o700)
-    monkeypatch.setattr(commands, "flower_command", lambda name: str(supernode))
-    monkeypatch.setattr(node, "why_not_warm", lambda: "CUDA cannot be forked")
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    (tmp_path / "temporary").mkdir()
-    secret = tmp_path / "a 'noise' \"key\""
+@pytest.fixture
+def supernode(tmp_path):
+    """A command in the SuperNode's place: says where it looks for others and how it was called, and fails."""
+    file = tmp_path / "supernode"
+    file.write_text('#!/bin/sh\necho "$PATH"\nprintf "<%s>" "$@"\nexit 7\n')
+    file.chmod(0o700)
+    return str(file)
+
+
+def test_what_is_started_and_what_its_end_is(supernode, airtune, tmp_path, monkeypatch, request):
+    temporary, secret = tmp_path / "temporary", tmp_path / "a 'noise' \"key\""
+    temporary.mkdir()
     secret.write_bytes(bytes(32))
+    monkeypatch.setattr(commands, "flower_command", lambda name: supernode)
+    monkeypatch.setattr(node, "warm", lambda folder, command: command)  # which takes seconds to load
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     before = signal.getsignal(signal.SIGTERM)
     request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
     status, out, _ = airtune(*START, "--insecure", "--noise-key", secret)
     assert status == 7
-    assert list((tmp_path / "temporary").iterdir()) == []
-    first, *_, last = out.splitlines()
-    assert first.startswith("fast-0, client 2 of 4: a plain node")
-    assert first.endswith("(CUDA cannot be forked)")
+    assert list(temporary.iterdir()) == []
+    *_, last = out.splitlines()
     options = last.strip("<>").split("><")
     assert options[:3] == ["--insecure", "--superlink", "127.0.0.1:9"]
     config = parse_config_args([options[options.index("--node-config") + 1]])
     assert config == {"partition-id": 2, "num-partitions": 4, "noise-key": str(secret)}
+
+
+def test_with_a_gpu_a_node_is_a_plain_one(supernode, tmp_path):
+    """Flower has to find its own command for clients then."""
+    write_warm_start(tmp_path, TINY.read_text())
+    code = (
+        "import torch; torch.cuda.is_available = lambda: True\n"
+        "from airtune.federation.warm_node import main; main()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), supernode, "one option"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 7
+    first, path, called = done.stdout.splitlines()
+    assert first.startswith("a plain node, ")
+    assert str(search_path(tmp_path)) not in path.split(os.pathsep)
+    assert called == "<one option>"
 
 
 def test_a_registered_node_that_believes_the_systems_authorities(tmp_path):

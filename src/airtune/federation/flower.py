@@ -24,7 +24,7 @@ from airtune.federation.keeper import ProcessPlan
 from airtune.federation.progress import ProgressReader
 from airtune.federation.residual import CLIENT_FILES, hand_over
 from airtune.federation.server_app import RunOptions
-from airtune.federation.warm_node import warm, why_not_warm, write_warm_start
+from airtune.federation.warm_node import warm, write_warm_start
 from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
 from airtune.scenario import Scenario
@@ -187,10 +187,11 @@ def _process_plan(home: Path, scenario: Scenario, simulation: bool) -> ProcessPl
         # As many clients at once as there are cores for their threads.
         resources = f"num-supernodes={clients} client-resources-num-cpus={torch.get_num_threads()}"
         run += ["--federation-config", f"{resources} client-resources-num-gpus=0.0"]
-    nodes = [node_command(client, clients, f"{HOST}:{port}", own) for client, own in enumerate(node_ports)]
-    if nodes and why_not_warm() is None:
-        write_warm_start(home, dump_scenario(scenario))
-        nodes = [warm(home, node) for node in nodes]
+    write_warm_start(home, dump_scenario(scenario))
+    nodes = [
+        warm(home, node_command(client, clients, f"{HOST}:{port}", own))
+        for client, own in enumerate(node_ports)
+    ]
     return ProcessPlan(superlink, f"http://{HOST}:{port}/health", nodes, run)
 
 

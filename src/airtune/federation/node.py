@@ -21,7 +21,7 @@ from airtune.errors import AirtuneError, InputError, words
 from airtune.federation.commands import environment, free_ports, node_command
 from airtune.federation.keeper import ProcessPlan
 from airtune.federation.report import ReportedDevice
-from airtune.federation.warm_node import TERMINATED, warm, why_not_warm, write_warm_start
+from airtune.federation.warm_node import TERMINATED, warm, write_warm_start
 from airtune.privacy.noise import read_key
 from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario
@@ -91,7 +91,7 @@ def run_node(
         InputError: an option or a file is wrong; nothing has been started then.
         AirtuneError: it cannot be started.
     """
-    number, names = _number(scenario, client)
+    number, clients = _number(scenario, client), len(scenario.members())
     security = connection.options()
     if profile is not None:
         ReportedDevice.read(read_device(profile), str(profile))
@@ -99,28 +99,18 @@ def run_node(
         read_key(noise_key)
     (port,) = free_ports(1)
     command = node_command(
-        number, len(names), connection.superlink, port, security, profile=profile, noise_key=noise_key
+        number, clients, connection.superlink, port, security, profile=profile, noise_key=noise_key
     )
-    why_plain = why_not_warm()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         home = Path(tempfile.mkdtemp(prefix="airtune-"))
         try:
-            if why_plain is None:
-                write_warm_start(home, dump_scenario(scenario))
-                command = warm(home, command)
-            print(f"{client}, client {number} of {len(names)}: {_kind(why_plain)}", flush=True)
-            return _keep(ProcessPlan([], "", [], command), home)
+            write_warm_start(home, dump_scenario(scenario))
+            return _keep(ProcessPlan([], "", [], warm(home, command)), home)
         finally:
             shutil.rmtree(home, ignore_errors=True)
     except OSError as error:
         raise AirtuneError(f"the node cannot be started: {error}") from error
-
-
-def _kind(why_plain: str | None) -> str:
-    if why_plain is None:
-        return "a warm node, PyTorch, model and data are loaded once"
-    return f"a plain node, PyTorch, model and data are loaded for every message ({why_plain})"
 
 
 def _keep(plan: ProcessPlan, home: Path) -> int:
@@ -139,13 +129,12 @@ def _keep(plan: ProcessPlan, home: Path) -> int:
         process.wait()
 
 
-def _number(scenario: Scenario, client: str) -> tuple[int, list[str]]:
-    """A client's number, and the ids of all."""
+def _number(scenario: Scenario, client: str) -> int:
     names = [member.id for member in scenario.members()]
     if client not in names:
         more = ", …" if len(names) > MOST_NAMES else ""
         raise InputError("--client", "", client, f"one of {', '.join(names[:MOST_NAMES])}{more}")
-    return names.index(client), names
+    return names.index(client)
 
 
 def _check_certificates(file: Path) -> None:

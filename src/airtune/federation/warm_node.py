@@ -1,4 +1,4 @@
-"""A SuperNode whose clients start with everything loaded.
+"""A SuperNode whose clients start with everything loaded, where that is possible.
 
 `python -m airtune.federation.warm_node FOLDER COMMAND...`
 
@@ -7,6 +7,9 @@ So this process starts the SuperNode of COMMAND, loads them once, and forks for 
 its client processes by name: FOLDER/bin, which leads the SuperNode's search path, has a `flwr-clientapp` that
 only hands its arguments over, through a pipe of this node's. If a run's model or data are others, every fork
 loads them. When this process is gone, so are the SuperNode and the clients.
+
+What CUDA or libraries of other systems than Linux have begun, no fork can go on with. There this process
+becomes the SuperNode, a plain one.
 """
 
 import os
@@ -28,15 +31,6 @@ CHECK_S = 0.5
 TERMINATED = 128 + signal.SIGTERM  # what shells expect then
 
 
-def why_not_warm() -> str | None:
-    """What keeps SuperNodes on this machine from starting warm; None if nothing does."""
-    if sys.platform != "linux":
-        return "only Linux's libraries can be forked"
-    import torch
-
-    return "CUDA cannot be forked" if torch.cuda.is_available() else None
-
-
 def write_warm_start(folder: Path, scenario: str) -> None:
     """Put into a folder what nodes need that start warm, for clients of this scenario.
 
@@ -51,7 +45,7 @@ def write_warm_start(folder: Path, scenario: str) -> None:
 
 
 def warm(folder: Path, node: Sequence[str]) -> list[str]:
-    """Starts the SuperNode of this command with everything loaded (`write_warm_start`)."""
+    """Starts the SuperNode of this command, warm if it can be; `write_warm_start` has filled the folder."""
     return [sys.executable, "-m", "airtune.federation.warm_node", str(folder), *node]
 
 
@@ -82,6 +76,14 @@ def serve(pipe: Path, node: subprocess.Popen[bytes], threads: int) -> int:
                 clients.add(client)
         clients -= {client for client in clients if os.waitpid(client, os.WNOHANG)[0]}
     return node.returncode
+
+
+def _why_plain() -> str | None:
+    if sys.platform != "linux":
+        return "only on Linux can its libraries be forked"
+    import torch
+
+    return "CUDA cannot be forked" if torch.cuda.is_available() else None
 
 
 def _be_client(arguments: Sequence[str], threads: int) -> None:
@@ -133,6 +135,11 @@ def _load(folder: Path) -> int:
 def main() -> None:
     """Entry point."""
     folder, command = Path(sys.argv[1]), sys.argv[2:]
+    why_plain = _why_plain()
+    if why_plain is not None:
+        print(f"a plain node, PyTorch, model and data are loaded for every message: {why_plain}", flush=True)
+        os.execvp(command[0], command)
+    print("a warm node, PyTorch, model and data are loaded once", flush=True)
     pipe = folder / f"node-{os.getpid()}"
     os.mkfifo(pipe, 0o600)
     search = os.pathsep.join([str(search_path(folder)), os.environ.get("PATH", os.defpath)])
