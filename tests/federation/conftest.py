@@ -1,10 +1,14 @@
-"""The tiny scenario, and one finished run of it that all tests look at and none changes."""
+"""What tests share and none changes: the tiny scenario, a finished run of it, and the fixed part of its rounds."""
 
 from pathlib import Path
 
 import pytest
 
 from airtune import Scenario, load_scenario, run
+from airtune.federation.setting import Setting, make_setting
+from airtune.pruning.adapters import Adapter, initial_adapter
+from airtune.pruning.measured import measured_path
+from airtune.scenario import Payload
 
 TINY = Path(__file__).parents[2] / "examples" / "tiny.yaml"
 
@@ -30,3 +34,15 @@ def pair(tiny: Scenario) -> Scenario:
 @pytest.fixture(scope="module")
 def straight(pair: Scenario, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(pair, tmp_path_factory.mktemp("straight") / "run")
+
+
+@pytest.fixture(scope="module")
+def setting(tiny) -> Setting:
+    """The clients here send what they like as it is."""
+    exact = tiny.model_copy(update={"payload": Payload(format="float32", download="float32")})
+    return make_setting(exact, measured_path(exact))
+
+
+@pytest.fixture(scope="module")
+def adapter(setting) -> Adapter:
+    return initial_adapter(setting.measured.path.full, 0)
