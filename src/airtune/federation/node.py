@@ -106,11 +106,14 @@ def run_node(
         home = Path(tempfile.mkdtemp(prefix="airtune-"))
         try:
             write_warm_start(home, dump_scenario(scenario))
-            return _keep(ProcessPlan([], "", [], warm(home, command)), home)
+            status = _keep(ProcessPlan([], "", [], warm(home, command)), home)
         finally:
             shutil.rmtree(home, ignore_errors=True)
     except OSError as error:
         raise AirtuneError(f"the node cannot be started: {error}") from error
+    if status == 0:  # nobody has stopped it, and Flower gives no reason
+        print("airtune: the SuperNode has ended by itself; is this machine's clock right?", file=sys.stderr)
+    return status
 
 
 def _keep(plan: ProcessPlan, home: Path) -> int:
