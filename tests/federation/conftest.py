@@ -1,4 +1,4 @@
-"""What tests share and none changes: the tiny scenario, a finished run of it, the fixed part of its rounds."""
+"""What tests share and none changes: the tiny scenario, a finished run of it, and what its rounds share."""
 
 from pathlib import Path
 

@@ -78,14 +78,16 @@ def test_mistakes_are_one_line_and_start_nothing(options, complaint, airtune, wr
 
 @pytest.fixture
 def supernode(tmp_path):
-    """A command in the SuperNode's place: says where it looks for others and how it was called, and fails."""
+    """A command in the SuperNode's place: says where it looks for others and how it was called, and ends."""
     file = tmp_path / "supernode"
-    file.write_text('#!/bin/sh\necho "$PATH"\nprintf "<%s>" "$@"\nexit 7\n')
+    file.write_text('#!/bin/sh\necho "$PATH"\nprintf "<%s>" "$@"\nexit ${STATUS:-7}\n')
     file.chmod(0o700)
     return str(file)
 
 
-def test_what_is_started_and_what_its_end_is(supernode, airtune, tmp_path, monkeypatch, request):
+@pytest.mark.parametrize("status", [0, 7])
+def test_what_is_started_and_what_its_end_is(status, supernode, airtune, tmp_path, monkeypatch, request):
+    monkeypatch.setenv("STATUS", str(status))
     temporary, secret = tmp_path / "temporary", tmp_path / "a 'noise' \"key\""
     temporary.mkdir()
     secret.write_bytes(bytes(32))
@@ -94,8 +96,9 @@ def test_what_is_started_and_what_its_end_is(supernode, airtune, tmp_path, monke
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     before = signal.getsignal(signal.SIGTERM)
     request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
-    status, out, _ = airtune(*START, "--insecure", "--noise-key", secret)
-    assert status == 7
+    found, out, err = airtune(*START, "--insecure", "--noise-key", secret)
+    assert found == status
+    assert ("clock right?" in err) == (status == 0)  # Flower gives no reason then
     assert list(temporary.iterdir()) == []
     *_, last = out.splitlines()
     options = last.strip("<>").split("><")
