@@ -1,5 +1,6 @@
 """Nodes started by hand: what is refused, what is started, what comes back, and that they end with us."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -134,11 +135,14 @@ def test_a_registered_node_that_believes_the_systems_authorities(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_outlives_a_node_that_is_stopped(stop, tmp_path):
+def test_nothing_outlives_a_node_that_is_stopped(stop, tmp_path, request):
     mark = f"airtune-test-{os.getpid()}-{stop}"
     command = [sys.executable, "-m", "airtune.cli", *START, "--insecure"]
     own = {"AIRTUNE_TEST": mark, "TMPDIR": str(tmp_path)}
-    started = subprocess.Popen(command, env=os.environ | own)
+    # Shells have jobs in the background ignore SIGINT, and so would all that these start.
+    default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    started = subprocess.Popen(command, env=os.environ | own, preexec_fn=default)
+    request.addfinalizer(started.kill)
     while len(marked(mark)) < 5 and started.poll() is None:  # itself, keeper, warm node, SuperNode, SuperExec
         time.sleep(0.2)
     started.send_signal(stop)
