@@ -24,7 +24,7 @@ from airtune.scenario_file import dump_scenario
 from airtune.testbed.cpu_groups import PREFIX
 from airtune.testbed.machine import check_machine
 from airtune.testbed.network import server_address
-from airtune.testbed.run import run_on_testbed
+from airtune.testbed.run import PORT, run_on_testbed
 
 ROOT = Path(__file__).parents[2]
 ADAPTER = "adapter/adapter_model.safetensors"
@@ -148,8 +148,9 @@ class Killer(Observer):
             return
         for one in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):  # Flower's processes come and go
-                words = " ".join(one.cmdline())
-                if "airtune.federation.warm_node" in words and server_address(self.client) in words:
+                words = one.cmdline()  # the keeper has all of these in a single one
+                superlink = f"{server_address(self.client)}:{PORT}"
+                if "airtune.federation.warm_node" in words and superlink in words:
                     one.kill()
                     self.killed += 1
 
