@@ -19,14 +19,8 @@ from airtune.planning import Plan
 from airtune.pruning.adapters import Adapter
 from airtune.pruning.measured import MeasuredPath, kept, measured_path
 from airtune.pruning.stacking import weight_changes
-from airtune.results.events import (
-    EVENTS_FILE,
-    RoundEvent,
-    append_events,
-    read_events,
-    round_events,
-    summarise,
-)
+from airtune.results.event_schema import RoundEvent
+from airtune.results.events import EVENTS_FILE, append_events, read_events, round_events, summarise
 from airtune.results.events import start_event as first_start_event
 from airtune.results.report import write_report
 from airtune.scenario import Scenario

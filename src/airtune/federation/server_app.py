@@ -25,7 +25,8 @@ from airtune.federation.setting import Setting, make_setting
 from airtune.observer import Observer
 from airtune.privacy.accountant import promised
 from airtune.radio.channel import draw_channels
-from airtune.results.events import EVENTS_FILE, SCHEMA
+from airtune.results.event_schema import SCHEMA
+from airtune.results.events import EVENTS_FILE
 from airtune.scenario import Scenario
 from airtune.scenario_file import configured_scenario
 from airtune.version import __version__

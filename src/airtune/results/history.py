@@ -9,16 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from airtune.errors import InputError, words
-from airtune.results.events import (
-    EVENTS_FILE,
-    RoundEvent,
-    StartEvent,
-    Summary,
-    read_events,
-    round_events,
-    start_event,
-    summarise,
-)
+from airtune.results.event_schema import RoundEvent, StartEvent, Summary
+from airtune.results.events import EVENTS_FILE, read_events, round_events, start_event, summarise
 
 Array = npt.NDArray[np.float64]
 

@@ -14,14 +14,8 @@ from typing import Any, Protocol
 from airtune.errors import AirtuneError, ArgumentError
 from airtune.observer import CompareObserver, Observer
 from airtune.plain_yaml import read_plain_yaml
-from airtune.results.events import (
-    EVENTS_FILE,
-    RoundEvent,
-    StartEvent,
-    read_events,
-    round_events,
-    start_event,
-)
+from airtune.results.event_schema import RoundEvent, StartEvent
+from airtune.results.events import EVENTS_FILE, read_events, round_events, start_event
 from airtune.results.trainings import PHASES, seconds_in
 from airtune.scenario_file import SCENARIO
 

@@ -10,7 +10,7 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from airtune.results.charts import Chart, Choice, Table
-from airtune.results.events import StartEvent
+from airtune.results.event_schema import StartEvent
 from airtune.results.formats import duration
 
 HERE = Path(__file__).parent

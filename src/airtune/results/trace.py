@@ -13,7 +13,7 @@ from typing import Any
 from airtune.comparison_file import SETTINGS
 from airtune.files import write_whole
 from airtune.results.comparison import Comparison
-from airtune.results.events import Lost
+from airtune.results.event_schema import Lost
 from airtune.results.history import History
 from airtune.results.trainings import Training, lost_updates, trainings
 

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from airtune.results.events import ClientRound, Lost
+from airtune.results.event_schema import ClientRound, Lost
 from airtune.results.history import History
 
 PHASES = ("download", "overhead", "compute", "upload", "waiting")

@@ -21,7 +21,7 @@ from airtune.federation.round import PlannedRound, plan_round
 from airtune.federation.setting import Setting
 from airtune.planning import SOLVERS, Pace
 from airtune.radio.channel import Channels, draw_channels
-from airtune.results.events import RoundEvent
+from airtune.results.event_schema import RoundEvent
 from airtune.results.history import History
 
 Floats = npt.NDArray[np.float64]

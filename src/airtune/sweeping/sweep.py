@@ -14,7 +14,7 @@ from airtune.federation.setting import make_setting
 from airtune.methods import METHODS
 from airtune.pruning.measured import MeasuredPath
 from airtune.results.comparison import ComparedRun, Comparison, paired_ratios, rank
-from airtune.results.events import RoundEvent
+from airtune.results.event_schema import RoundEvent
 from airtune.scenario import Scenario
 from airtune.sweeping.axes import CLIENTS, Axes, scenario_at
 from airtune.sweeping.clocks import clock_elsewhere, learnt_keys
