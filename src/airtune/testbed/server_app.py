@@ -17,6 +17,7 @@ from airtune.results.testbed_facts import FILE, Facts
 from airtune.scenario_file import configured_scenario
 from airtune.testbed.calibration import calibrate
 from airtune.testbed.cpu_groups import CpuGroups
+from airtune.testbed.links import Links
 from airtune.testbed.stopwatch import Stopwatch
 from airtune.testbed.wire import Wire
 
@@ -35,15 +36,15 @@ def main(grid: Grid, context: Context) -> None:
         scenario = configured_scenario(str(config["scenario"]))
         ids = [member.id for member in scenario.members()]
         nodes, _ = nodes_by_client(grid, ids)
-        wire = Wire(len(ids))
+        links, wire = Links(home, len(ids)), Wire(len(ids))
         if not (out / FILE).exists():
             setting = make_setting(scenario, measured_path(scenario))
-            calibrate(grid, nodes, setting, home, wire).write(out)
+            calibrate(grid, nodes, setting, home, links, wire).write(out)
         facts = Facts.read(out)
         facts.check_clients(ids, out)
         for client, one in enumerate(facts.clients):
             groups.limit(client, one.cores)
-        stopwatch = Stopwatch(facts, wire, home, out)
+        stopwatch = Stopwatch(facts, links, wire, home, out)
         options = RunOptions(deadline_s=deadline_s, overhead_s=facts.simulated_overhead_s())
         run_in_folder(grid, scenario, out, True, Observers(progress, stopwatch), options)
     except AirtuneError as error:

@@ -10,23 +10,22 @@ from airtune.observer import Observer
 from airtune.results.testbed_facts import Facts
 from airtune.results.testbed_rows import FILE, PARTS, Row, read_rows, write_rows
 from airtune.testbed.client_app import computing
-from airtune.testbed.network import run_all, shape_commands
-from airtune.testbed.node import held_namespace
+from airtune.testbed.links import Links
 from airtune.testbed.wire import Wire
 
 
 class Stopwatch(Observer):
-    """The observer of a run whose clients are real, and whose nodes are all there when it is made.
+    """The observer of a run whose clients are real.
 
     Args:
-        home: where nodes say which processes they are, and clients how long they computed.
+        home: where clients say how long they computed.
         directory: of the run; gets testbed.csv.
     """
 
-    def __init__(self, facts: Facts, wire: Wire, home: Path, directory: Path) -> None:
-        self._facts, self._wire, self._home, self._directory = facts, wire, home, directory
+    def __init__(self, facts: Facts, links: Links, wire: Wire, home: Path, directory: Path) -> None:
+        self._facts, self._links, self._wire = facts, links, wire
+        self._home, self._directory = home, directory
         self._number_of = {client.id: number for number, client in enumerate(facts.clients)}
-        self._namespaces = [held_namespace(home, client) for client in self._number_of.values()]
         self._rows: list[Row] = []
         self._begin = 0.0
         self._done_at: dict[str, float] = {}
@@ -42,8 +41,7 @@ class Stopwatch(Observer):
         down_framing = self._facts.framing_down / self._facts.factor
         up_framing = self._facts.framing_up / self._facts.factor
         for name, (down, up) in rates.items():
-            client = self._number_of[name]
-            run_all(shape_commands(client, self._namespaces[client], down * down_framing, up * up_framing))
+            self._links.shape(self._number_of[name], down * down_framing, up * up_framing)
         self._done_at = {}
         self._wire.start()
         self._begin = time.monotonic()
