@@ -7,9 +7,9 @@ import typer
 
 from airtune.commandline.comparisons import compare, sweep
 from airtune.commandline.plans import plan
+from airtune.commandline.preparing import fetch, init, profile
 from airtune.commandline.results import calibrate, report, trace
 from airtune.commandline.runs import node, on_testbed, run
-from airtune.commandline.setup import fetch, init, profile
 from airtune.errors import AirtuneError
 from airtune.version import __version__
 

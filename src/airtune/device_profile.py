@@ -16,7 +16,7 @@ import numpy.typing as npt
 import yaml
 from pydantic import Field, ValidationError
 
-from airtune.errors import InputError, words
+from airtune.errors import AirtuneError, InputError, words
 from airtune.files import write_whole
 from airtune.misfits import first_error, shown
 from airtune.plain_yaml import read_plain_yaml
@@ -63,8 +63,12 @@ def profile_device(model: str, file: Path, tell: Callable[[str], None]) -> Devic
         np.array([step.flops for step in steps]), np.array([step.seconds for step in steps])
     )
     measured = {"model": model, "rows": ROWS, "error": off, "steps": [asdict(step) for step in steps]}
-    overhead = start_seconds(model)
-    tell(f"a process that starts: {overhead:.1f} s until it can train")
+    try:
+        overhead = start_seconds(model)
+        tell(f"a process that starts: {overhead:.1f} s until it can train")
+    except AirtuneError as error:  # two of them may be more than the memory holds
+        overhead = None
+        tell(f"a process that starts was not measured: {error}")
     found = {"throughput": throughput, "overhead": overhead, "measured": measured}
     profile = profile.model_copy(update=found)
     write_whole(file, yaml.safe_dump(profile.model_dump(), sort_keys=False))

@@ -146,7 +146,7 @@ def test_no_reply_whatever_is_in_it_stops_a_round(data, setting, adapter):
     numbers = st.dictionaries(names, values | st.lists(integers) | st.lists(floats))
     words = st.dictionaries(st.sampled_from(["client", "round"]), values | st.text(max_size=5) | st.binary())
     arrays = st.dictionaries(
-        st.sampled_from(sorted(adapter)),
+        st.sampled_from([JOINED, *sorted(adapter)]),
         st.builds(lambda raw: Array("float32", (1,), "numpy.ndarray", raw), st.binary(max_size=300)),
         max_size=3,
     )

@@ -158,6 +158,7 @@ def test_a_damaged_file_is_measured_anew(damage, tiny, tiny_path, cache, monkeyp
         ("prune", lambda prune: prune[::-1]),
         ("prune", lambda prune: prune * np.nan),
         ("prune", lambda prune: prune * 2),
+        ("prune", lambda prune: prune.astype(complex)),
         ("neuron_order", lambda order: order + 1),
         ("neuron_order", lambda order: order[:1]),
         ("neuron_order", lambda order: order[:, :-1]),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airtune import InputError
-from airtune.results.testbed_facts import FILE, ClientFacts, Facts
+from airtune.results.testbed_facts import FACTS_FILE, ClientFacts, Facts
 
 FACTS = Facts(
     factor=1.4,
@@ -45,16 +45,16 @@ def test_overhead_is_simulated_at_the_pace_of_everything_else():
     ],
 )
 def test_a_wrong_field_is_named(tmp_path, changes, expected):
-    (tmp_path / FILE).write_text(json.dumps(FACTS.model_dump() | changes))
+    (tmp_path / FACTS_FILE).write_text(json.dumps(FACTS.model_dump() | changes))
     with pytest.raises(InputError) as error:
         Facts.read(tmp_path)
-    assert str(error.value).startswith(f"{tmp_path / FILE}: {expected}")
+    assert str(error.value).startswith(f"{tmp_path / FACTS_FILE}: {expected}")
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[" * 100_000, b"\xff", b"3"])
 def test_a_file_of_another_kind_is_refused(tmp_path, text):
-    (tmp_path / FILE).write_bytes(text)
-    with pytest.raises(InputError, match=FILE):
+    (tmp_path / FACTS_FILE).write_bytes(text)
+    with pytest.raises(InputError, match=FACTS_FILE):
         Facts.read(tmp_path)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from airtune import InputError
 from airtune.results.testbed_rows import (
-    FILE,
+    ROWS_FILE,
     Row,
     median_error,
     read_rows,
@@ -43,6 +43,19 @@ ROWS = [
     replace(ROW, client="far", upload_measured_s=12.0),
     replace(ROW, round=2, upload_measured_s=9.0, all_predicted_s=60.0, all_measured_s=55.0),
 ]
+
+
+def test_a_round_that_was_not_measured_is_named():
+    lines = rows_lines([replace(row, round=2 * row.round) for row in ROWS])
+    assert [line for line in lines if "not measured" in line] == [
+        "round 1: not measured",
+        "round 3: not measured",
+    ]
+
+
+def test_a_folder_without_a_measured_round_says_so(tmp_path, capsys):
+    print_rows(tmp_path)
+    assert capsys.readouterr().out == "no round was measured to its end\n"
 
 
 def test_rows_come_back_as_they_were_written(tmp_path):
@@ -91,17 +104,17 @@ def line(**changes) -> str:
 )
 def test_a_wrong_line_is_named(tmp_path, change, expected):
     write_rows(tmp_path, ROWS)
-    with (tmp_path / FILE).open("ab") as file:
+    with (tmp_path / ROWS_FILE).open("ab") as file:
         file.write(change if isinstance(change, bytes) else change.encode())
     with pytest.raises(InputError) as error:
         read_rows(tmp_path)
-    assert str(error.value).startswith(f"{tmp_path / FILE}: {expected}")
+    assert str(error.value).startswith(f"{tmp_path / ROWS_FILE}: {expected}")
 
 
 @pytest.mark.parametrize("text", ["", "round,client\n1,near\n"])
 def test_a_file_of_another_kind_is_refused(tmp_path, text):
-    (tmp_path / FILE).write_text(text)
-    with pytest.raises(InputError, match=FILE):
+    (tmp_path / ROWS_FILE).write_text(text)
+    with pytest.raises(InputError, match=ROWS_FILE):
         read_rows(tmp_path)
 
 

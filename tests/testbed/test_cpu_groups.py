@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airtune import AirtuneError
-from airtune.testbed.cpu_groups import PREFIX, CpuGroups, find_place, own_group
+from airtune.testbed.cpu_groups import PREFIX, CpuGroups, find_place, own_cores, own_group
 
 # Joins a client's group, then says how many processor seconds it gets in one on the wall.
 BUSY = """
@@ -45,6 +45,14 @@ def test_a_process_gets_its_quota_and_no_more(groups):
         [sys.executable, "-c", BUSY, str(groups.parent)], capture_output=True, text=True, check=True
     )
     assert 0 < float(told.stdout) < 0.3
+
+
+def test_quotas_of_its_groups_limit_what_a_process_may_use(groups):
+    before = own_cores()
+    groups.limit(0, 0.5)
+    with groups.inside(0):
+        assert own_cores() == 0.5
+    assert own_cores() == before >= 1
 
 
 def test_a_process_goes_back_to_where_it_came_from(groups):

@@ -16,10 +16,8 @@ from superlink import marked
 from airtune import AirtuneError, load_scenario
 from airtune.observer import Observer
 from airtune.results.events import read_events
-from airtune.results.testbed_facts import FILE as FACTS
-from airtune.results.testbed_facts import Facts
-from airtune.results.testbed_rows import FILE as ROWS
-from airtune.results.testbed_rows import PARTS, read_rows, write_rows
+from airtune.results.testbed_facts import FACTS_FILE, Facts
+from airtune.results.testbed_rows import PARTS, ROWS_FILE, read_rows, write_rows
 from airtune.scenario_file import dump_scenario
 from airtune.testbed.cpu_groups import PREFIX
 from airtune.testbed.machine import check_machine
@@ -112,7 +110,7 @@ def test_a_testbed_that_was_killed_leaves_nothing_and_goes_on(place, small, tmp_
         [sys.executable, "-m", "airtune.cli", *command], env=os.environ | {"AIRTUNE_TEST": mark}
     )
     try:
-        while not (out / ROWS).exists() and parent.poll() is None:
+        while not (out / ROWS_FILE).exists() and parent.poll() is None:
             time.sleep(0.2)
         assert len(groups(place, parent.pid)) == 1
         networks = {os.readlink(f"/proc/{one.pid}/ns/net") for one in marked(mark)}
@@ -125,11 +123,11 @@ def test_a_testbed_that_was_killed_leaves_nothing_and_goes_on(place, small, tmp_
         time.sleep(0.2)
     assert marked(mark) == []
     assert groups(place, parent.pid) == []
-    before, facts = read_rows(out), (out / FACTS).read_bytes()
+    before, facts = read_rows(out), (out / FACTS_FILE).read_bytes()
     assert [row.round for row in before] == [1, 1]
     write_rows(out, [*before, *(replace(row, round=2) for row in before)])  # as if killed a moment later
     run_on_testbed(small, out, Observer(), resume=True)
-    assert (out / FACTS).read_bytes() == facts
+    assert (out / FACTS_FILE).read_bytes() == facts
     after = read_rows(out)
     assert after[:2] == before
     assert [row.round for row in after[2:]] == [2, 2]

@@ -37,6 +37,6 @@ def calibrate(
     ] = None,
 ) -> None:
     """Fit the planner's rounds to target, `convergence` in a scenario, to earlier runs."""
-    from airtune.results.calibration import calibrate
+    from airtune.results.calibration import calibrate as fit
 
-    print(calibrate(directories, target))
+    print(fit(directories, target))

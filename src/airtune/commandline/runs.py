@@ -81,6 +81,10 @@ def node(
     profile: Annotated[
         Path | None, typer.Option(help="What airtune profile measured here.", show_default=False)
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Its own data, instead of its part of the scenario's.", show_default=False),
+    ] = None,
     noise_key: Annotated[
         Path | None, typer.Option(help="Secret of its noise, for privacy.", show_default=False)
     ] = None,
@@ -90,7 +94,7 @@ def node(
     from airtune.scenario_file import load_scenario
 
     connection = Connection(superlink, insecure, root_certificates, auth_supernode_private_key)
-    status = run_node(load_scenario(scenario), client, connection, profile, noise_key)
+    status = run_node(load_scenario(scenario), client, connection, profile, noise_key, data)
     raise typer.Exit(status)
 
 

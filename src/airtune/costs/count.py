@@ -21,6 +21,7 @@ OPTIMISER_BYTES = 12  # gradient and the two moments of AdamW, float32 each
 ATTENTION_BLOCK = 64  # queries computed together, against all keys that one of them may look at
 LOGITS_AT_A_TIME = 2**24  # as many as the loss computes in one go
 JOINED_BYTES = 128 + len(JOINED)  # the header of an array in NumPy's format, as Flower sends it, and its name
+MEAN_BYTES = 2 * 128 + len("queries" + "neurons")
 LAYOUT_BYTES, SIZE_BYTES = len("names" + "rows" + "columns"), 2 * 8  # keys; rows and columns of a matrix
 
 
@@ -95,9 +96,10 @@ def download_bytes(shape: ModelShape, payload: Payload) -> int:
 
 
 def compensation_bytes(full: ModelShape, shape: ModelShape) -> int:
-    """Bytes of the mean inputs that come with a sub-model: a float32 for every query and neuron it lost."""
+    """Bytes of the two arrays of mean inputs that come with a sub-model: a float32 for every query and neuron
+    that it lost."""
     lost = full.width("queries") - shape.width("queries") + full.neurons - shape.neurons
-    return 4 * int(np.sum(lost))
+    return MEAN_BYTES + 4 * int(np.sum(lost))
 
 
 def _joined_bytes(forms: Iterable[Form]) -> int:

@@ -63,7 +63,12 @@ def _update(message: Message, context: Context, rule: LocalRule) -> Update:
     submodel = build_submodel(model, full, assignment.reduction, scenario.lora)
     load_adapter(submodel, received)
     batches = round_batches(
-        scenario, client, assignment.round_number, assignment.steps, assignment.reduction.examples
+        scenario,
+        client,
+        assignment.round_number,
+        assignment.steps,
+        assignment.reduction.examples,
+        str(context.node_config.get("data", "")),
     )
     trained = rule(submodel, batches, scenario.training.learning_rate, assignment.proximal)
     shown = read_adapter(submodel)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from airtune.costs.count import Workload, download_bytes, step_flops, upload_bytes
+from airtune.costs.count import Workload, step_flops
 from airtune.costs.round_time import ClientTime, clock_client, downlink_rates, uplink_rates
 from airtune.costs.shapes import ModelShape
 from airtune.federation.gradients import unknown
@@ -73,14 +73,15 @@ def clock_unplanned(setting: Setting, number: int, channels: Channels, work: Map
     left out trains typical ones.
     """
     plan = setting.unplanned(channels, unknown(setting.scenario))
-    payload = setting.scenario.payload
     path = setting.measured.path
     typical = [setting.measured.work] * setting.scenario.training.steps
     full = {}
     for client, prune in enumerate(plan.prune):
         reduction = path.reduction(float(prune))
-        shape = reduction.shape(path.full)
         done = work[client].steps if client in work else typical
         steps = [replace(step, rows=setting.measured.work.rows * reduction.examples) for step in done]
-        full[client] = Work(shape, steps, download_bytes(shape, payload), upload_bytes(shape, payload))
+        costs = setting.measured.costs(reduction, setting.scenario.payload)
+        full[client] = Work(
+            reduction.shape(path.full), steps, round(costs.download_bits / 8), round(costs.upload_bits / 8)
+        )
     return max(time.total_s for time in clock_round(setting, number, channels, plan, full).values())

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -108,15 +107,6 @@ def exchange(
     for identifier, client in waiting.items():
         overdue.add(identifier, nodes[client], Late(client, round_number))
         yield client, AirtuneError(f"no reply within {overdue.deadline_s:g} s")
-
-
-@contextmanager
-def blame(who: str) -> Iterator[None]:
-    """Begin errors with the one whose reply is wrong."""
-    try:
-        yield
-    except AirtuneError as error:
-        raise AirtuneError(f"{who}: {error}") from error
 
 
 def _content(reply: Message, node: int) -> RecordDict | AirtuneError:

@@ -3,6 +3,7 @@
 A keeper process ends it and all that it has started when this process is gone.
 """
 
+import re
 import shutil
 import signal
 import ssl
@@ -22,11 +23,13 @@ from airtune.federation.commands import environment, free_ports, node_command
 from airtune.federation.keeper import ProcessPlan
 from airtune.federation.report import ReportedDevice
 from airtune.federation.warm_node import TERMINATED, warm, write_warm_start
+from airtune.learning.tasks import own_examples
 from airtune.privacy.noise import read_key
 from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario
 
 MOST_NAMES = 20  # in an error
+_ADDRESS = re.compile(r"(?!-)([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Connection:
         Raises:
             InputError: the address is none, a file is not what it should be, or files go with `insecure`.
         """
-        host, _, port = self.superlink.rpartition(":")
-        if "://" in host or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        address = _ADDRESS.fullmatch(self.superlink)
+        if address is None or not 0 < int(address["port"]) < 65536:
             raise InputError("--superlink", "", self.superlink, "HOST:PORT")
         if self.insecure:
             if self.root_certificates or self.private_key:
@@ -75,6 +78,7 @@ def run_node(
     connection: Connection,
     profile: Path | None = None,
     noise_key: Path | None = None,
+    data: Path | None = None,
 ) -> int:
     """Start a client's SuperNode and wait for its end. It starts warm where that is possible.
 
@@ -83,6 +87,7 @@ def run_node(
         client: its id in the scenario.
         profile: of `airtune profile`, to be reported.
         noise_key: file of its secret.
+        data: its own, which nobody else has; without it the client trains on its part of the scenario's.
 
     Returns:
         The SuperNode's exit status.
@@ -97,15 +102,17 @@ def run_node(
         ReportedDevice.read(read_device(profile), str(profile))
     if noise_key is not None:
         read_key(noise_key)
+    if data is not None:
+        own_examples(scenario.task, str(data), scenario.seed)
     (port,) = free_ports(1)
     command = node_command(
-        number, clients, connection.superlink, port, security, profile=profile, noise_key=noise_key
+        number, clients, connection.superlink, port, security, profile=profile, noise_key=noise_key, data=data
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         home = Path(tempfile.mkdtemp(prefix="airtune-"))
         try:
-            write_warm_start(home, dump_scenario(scenario))
+            write_warm_start(home, dump_scenario(scenario), data)
             status = _keep(ProcessPlan([], "", [], warm(home, command)), home)
         finally:
             shutil.rmtree(home, ignore_errors=True)
@@ -121,7 +128,7 @@ def _keep(plan: ProcessPlan, home: Path) -> int:
     process = subprocess.Popen(
         [sys.executable, "-m", "airtune.federation.keeper", plan.to_json(), str(home)],
         stdin=subprocess.PIPE,
-        env=environment(),
+        env=environment(FLWR_HOME=str(home / "flwr")),
         start_new_session=True,  # Ctrl-C is for this process, which then closes the keeper's input
     )
     assert process.stdin is not None

@@ -17,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,13 +27,16 @@ from airtune.federation.keeper import die_with_parent
 COMMAND = "flwr-clientapp"
 WARM = "AIRTUNE_WARM"  # in the environment of clients that have started warm
 PIPE = "AIRTUNE_NODE"  # in the environment: the pipe of the node that a process belongs to
-SCENARIO = "scenario.yaml"  # in FOLDER: what is loaded
+SCENARIO, DATA = "scenario.yaml", "data"  # in FOLDER: what is loaded, and the place of a client's own data
 CHECK_S = 0.5
 TERMINATED = 128 + signal.SIGTERM  # what shells expect then
 
 
-def write_warm_start(folder: Path, scenario: str) -> None:
+def write_warm_start(folder: Path, scenario: str, data: Path | None = None) -> None:
     """Put into a folder what nodes need that start warm, for clients of this scenario.
+
+    Args:
+        data: a client's own.
 
     Raises:
         OSError: it cannot be written.
@@ -42,6 +46,8 @@ def write_warm_start(folder: Path, scenario: str) -> None:
     command.write_text(f'#!/bin/sh\necho "$*" > "${PIPE}"\n')
     command.chmod(0o700)
     (folder / SCENARIO).write_text(scenario, encoding="utf-8")
+    if data is not None:
+        (folder / DATA).write_text(str(data.absolute()), encoding="utf-8")
 
 
 def warm(folder: Path, node: Sequence[str]) -> list[str]:
@@ -72,7 +78,7 @@ def serve(pipe: Path, node: subprocess.Popen[bytes], threads: int) -> int:
                 client = os.fork()
                 if client == 0:
                     os.close(reading)
-                    _be_client(line.decode().split(), threads)
+                    _be_client(line, threads)
                 clients.add(client)
         clients -= {client for client in clients if os.waitpid(client, os.WNOHANG)[0]}
     return node.returncode
@@ -86,8 +92,21 @@ def _why_plain() -> str | None:
     return "CUDA cannot be forked" if torch.cuda.is_available() else None
 
 
-def _be_client(arguments: Sequence[str], threads: int) -> None:
-    """Do what Flower's own command does, and end."""
+def _be_client(arguments: bytes, threads: int) -> None:
+    """Do what Flower's own command does, and end here: what the parent does at its end is not a fork's."""
+    status = 1
+    try:
+        status = _flower_client(arguments.decode().split(), threads)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _flower_client(arguments: Sequence[str], threads: int) -> int:
+    """Its exit status."""
     import torch
     from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 
@@ -96,16 +115,11 @@ def _be_client(arguments: Sequence[str], threads: int) -> None:
     torch.set_num_threads(threads)
     os.environ[WARM] = "1"
     sys.argv = [COMMAND, *arguments]
-    status = 1
     try:
         flwr_clientapp()
-        status = 0
     except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        return stop.code if isinstance(stop.code, int) else 1
+    return 0
 
 
 def is_warm() -> bool:
@@ -123,12 +137,16 @@ def _load(folder: Path) -> int:
     import torch
 
     import airtune.federation.client_round  # noqa: F401
-    from airtune.learning.local_data import client_examples
+    from airtune.learning.local_data import client_examples, client_own_examples
     from airtune.scenario_file import configured_scenario
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    client_examples(configured_scenario((folder / SCENARIO).read_text(encoding="utf-8")))
+    scenario = configured_scenario((folder / SCENARIO).read_text(encoding="utf-8"))
+    if (folder / DATA).exists():
+        client_own_examples(scenario, (folder / DATA).read_text(encoding="utf-8"))
+    else:
+        client_examples(scenario)
     return threads
 
 

@@ -130,8 +130,8 @@ class ReductionPath:
         steps = self._steps(prune)
         whole = Reduction.none(self.full)
         neurons, groups = whole.neurons, whole.groups
-        taken = _taken(self.kinds[:steps], self.layers[:steps], self.full.layers)
-        block = _block(self.full)
+        taken = units_taken(self.kinds[:steps], self.layers[:steps], self.full.layers)
+        block = neurons_a_block(self.full)
         for layer in range(self.full.layers):
             neurons[layer, self.neuron_order[layer, : taken[Unit.NEURONS, layer] * block]] = False
             groups[layer, self.group_order[layer, : taken[Unit.GROUP, layer]]] = False
@@ -190,11 +190,12 @@ def _by_turns(first: Sequence[Step], second: Sequence[Step]) -> list[Step]:
     return [together[index] for index in np.argsort(place, kind="stable")]
 
 
-def _block(full: ModelShape) -> int:
+def neurons_a_block(full: ModelShape) -> int:
+    """How many MLP neurons go in one step."""
     return max(1, int(full.neurons[0]) // BLOCKS_PER_LAYER)
 
 
-def _taken(
+def units_taken(
     kinds: npt.NDArray[np.int64], layers: npt.NDArray[np.int64], layer_count: int
 ) -> npt.NDArray[np.int64]:
     """How many units of each kind are gone from each layer, (kinds, layers)."""
@@ -205,7 +206,7 @@ def _taken(
 
 def _width_order(shape: ModelShape, importance: Importance, work: Workload) -> list[Step]:
     """Blocks of neurons and KV groups, least damage per FLOP saved first."""
-    block = _block(shape)
+    block = neurons_a_block(shape)
     whole = step_flops(shape, work)
     ranked = []
     for layer in range(shape.layers):
@@ -228,7 +229,7 @@ def _shapes_along(
     full: ModelShape, kinds: npt.NDArray[np.int64], layers: npt.NDArray[np.int64]
 ) -> list[ModelShape]:
     """The shape before the first step, after it, and so on."""
-    block = _block(full)
+    block = neurons_a_block(full)
     groups, neurons, first_trained = full.kv_groups.copy(), full.neurons.copy(), 0
     shapes = [full]
     for kind, layer in zip(kinds, layers, strict=True):

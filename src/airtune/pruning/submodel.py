@@ -138,15 +138,6 @@ def read_adapter(submodel: nn.Module, trained_only: bool = True) -> Adapter:
     }
 
 
-def trained_parameters(submodel: nn.Module) -> dict[str, nn.Parameter]:
-    """The adapters that a sub-model trains, by their names."""
-    return {
-        name: module.weight
-        for name, module in _adapter_modules(submodel).items()
-        if module.weight.requires_grad
-    }
-
-
 def read_gradient(submodel: nn.Module) -> Adapter:
     """The gradients of the trained adapters, under the adapters' names; zero where none arrived."""
     gradients = {}

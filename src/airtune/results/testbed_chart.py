@@ -8,9 +8,8 @@ from airtune.errors import InputError
 from airtune.results.charts import Chart, Choice, Frame, Table, cells, client_axis, new_figure, rounded
 from airtune.results.client_figures import add_bar
 from airtune.results.formats import amount, duration, number, time_scale
-from airtune.results.testbed_facts import FILE as FACTS
-from airtune.results.testbed_facts import Facts
-from airtune.results.testbed_rows import FILE, PARTS, Row, excess, median_error, read_rows, rounds_s
+from airtune.results.testbed_facts import FACTS_FILE, Facts
+from airtune.results.testbed_rows import PARTS, ROWS_FILE, Row, excess, median_error, read_rows, rounds_s
 
 IN_TABLE = {"upload": "Upload", "compute": "Computing", "overhead": "Overhead", "round": "Round"}
 APART = 0.2  # of a client's two bars from its line
@@ -22,13 +21,13 @@ def testbed_charts(directory: Path) -> list[Chart]:
     Raises:
         InputError: what it has measured or calibrated cannot be read.
     """
-    if not (directory / FILE).exists():
+    if not (directory / ROWS_FILE).exists():
         return []
     rows, facts = read_rows(directory), Facts.read(directory)
     known = {client.id for client in facts.clients}
     for row in rows:
         if row.client not in known:
-            raise InputError(directory / FILE, "client", row.client, f"one that is in {FACTS}")
+            raise InputError(directory / ROWS_FILE, "client", row.client, f"one that is in {FACTS_FILE}")
     return [testbed_chart(rows, facts)]
 
 

@@ -12,7 +12,7 @@ from airtune.files import write_whole
 from airtune.misfits import first_error
 from airtune.scenario.fields import Name, Part
 
-FILE = "testbed.json"
+FACTS_FILE = "testbed.json"
 
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Framing = Annotated[float, Field(gt=0, le=1e6)]
@@ -54,7 +54,7 @@ class Facts(Part):
 
     def write(self, directory: Path) -> None:
         """Write testbed.json in one step."""
-        write_whole(directory / FILE, self.model_dump_json(indent=1) + "\n")
+        write_whole(directory / FACTS_FILE, self.model_dump_json(indent=1) + "\n")
 
     @staticmethod
     def read(directory: Path) -> "Facts":
@@ -63,7 +63,7 @@ class Facts(Part):
         Raises:
             InputError: it cannot be read, or a field is wrong.
         """
-        file = directory / FILE
+        file = directory / FACTS_FILE
         try:
             return Facts.model_validate(json.loads(file.read_text(encoding="utf-8")))
         except ValidationError as error:
@@ -76,7 +76,9 @@ class Facts(Part):
         """Raises InputError if these are not the clients, in this order."""
         if [client.id for client in self.clients] != list(ids):
             found = words(f"clients {', '.join(client.id for client in self.clients)}")
-            raise InputError(directory / FILE, "clients", found, f"{', '.join(ids)}, as in the scenario")
+            raise InputError(
+                directory / FACTS_FILE, "clients", found, f"{', '.join(ids)}, as in the scenario"
+            )
 
     def simulated_overhead_s(self) -> dict[int, float]:
         """What plans and the simulated clock reckon with, by the client's number."""

@@ -19,7 +19,7 @@ from airtune.scenario.fields import MOST, Name
 if TYPE_CHECKING:
     from rich.table import Table
 
-FILE = "testbed.csv"
+ROWS_FILE = "testbed.csv"
 WIDTH = 110
 PARTS = ("download", "overhead", "compute", "upload")  # of a client's round
 PHASES = (*PARTS, "round")
@@ -79,7 +79,7 @@ def write_rows(directory: Path, rows: Sequence[Row]) -> None:
             f"{value:.3f}" if isinstance(value, float) else str(value) for value in asdict(row).values()
         ]
         lines.append(",".join(values))
-    write_whole(directory / FILE, "\n".join(lines) + "\n")
+    write_whole(directory / ROWS_FILE, "\n".join(lines) + "\n")
 
 
 def read_rows(directory: Path) -> list[Row]:
@@ -88,7 +88,7 @@ def read_rows(directory: Path) -> list[Row]:
     Raises:
         InputError: it cannot be read, or a value is wrong: names the line and the column.
     """
-    file, expected = directory / FILE, "the rows that airtune testbed writes"
+    file, expected = directory / ROWS_FILE, "the rows that airtune testbed writes"
     rows: dict[tuple[int, str], Row] = {}
     try:
         with file.open(encoding="utf-8", newline="") as lines:
@@ -157,8 +157,10 @@ def rows_lines(rows: Sequence[Row]) -> list[str]:
     whole = [(f"round {number}", *pair) for number, pair in rounds.items()]
     predicted, measured = zip(*rounds.values(), strict=True)
     whole.append(("all rounds", sum(predicted), sum(measured)))
+    missing = sorted(set(range(1, max(rounds) + 1)) - rounds.keys())  # killed before it was written
     return [
         f"median error of clients: {medians}",
+        *(f"round {number}: not measured" for number in missing),
         *(
             f"{name}: predicted {expected:.1f} s, measured {found:.1f} s ({excess(expected, found):+.1%})"
             for name, expected, found in whole
@@ -170,8 +172,11 @@ def print_rows(directory: Path) -> None:
     """The table of a finished run, and how far off its predictions were."""
     from rich.console import Console
 
+    if not (directory / ROWS_FILE).exists():
+        print("no round was measured to its end")
+        return
     console, rows = Console(highlight=False, width=max(Console().width, WIDTH)), read_rows(directory)
     console.print(rows_table(rows))
     for line in [*rows_lines(rows), *Facts.read(directory).lines()]:
         console.print(line, soft_wrap=True, markup=False)
-    console.print(f"measured: {directory / FILE}", soft_wrap=True, markup=False)
+    console.print(f"measured: {directory / ROWS_FILE}", soft_wrap=True, markup=False)

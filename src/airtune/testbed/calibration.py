@@ -4,7 +4,6 @@ Everybody trains the whole model for as many steps as in a round, at once, witho
 Nothing of it is merged.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from airtune.federation.trainings import train_clients
 from airtune.pruning.adapters import initial_adapter
 from airtune.results.testbed_facts import ClientFacts, Facts
 from airtune.testbed.client_app import CALIBRATION, computing
+from airtune.testbed.cpu_groups import own_cores
 from airtune.testbed.links import Links
 from airtune.testbed.pace import choose_pace
 from airtune.testbed.wire import Wire
@@ -72,7 +72,7 @@ def calibrate(
     framing = carried / [sum(one.bytes_down for one in facts), sum(one.bytes_up for one in facts)]
     speed = flops / sum(one.cpu_s for one in told)
     device_speeds = np.array([member.device.flops_per_s for member in members])
-    pace = choose_pace(device_speeds, speed, os.cpu_count() or 1)
+    pace = choose_pace(device_speeds, speed, own_cores())
     return Facts(
         factor=pace.factor,
         core_flops_per_s=speed,

@@ -1,5 +1,6 @@
 """The ClientApp on a testbed: airtune's own, which trains on its quota of the processor and says how long."""
 
+import copy
 import json
 import os
 import time
@@ -41,6 +42,7 @@ def train(message: Message, context: Context) -> Message:
     number = int(Assignment.from_content(message.content).round_number)
     groups = CpuGroups(Path(str(config["groups"])))
     if number == CALIBRATION:  # what its upload leaves out is not owed to anybody
+        context = copy.copy(context)  # Flower keeps its own for later messages
         context.run_config = config | {"state": str(home / "calibration")}
 
     def measured(*arguments: Any) -> training.Trained:

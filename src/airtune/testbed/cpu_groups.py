@@ -7,6 +7,7 @@ Documentation/admin-guide/cgroup-v2.rst), so these are threaded there; the root 
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,6 +65,17 @@ def own_group(proc: Path = Path("/proc/self")) -> Path:
             if os.access(group, os.W_OK) and not os.statvfs(group).f_flag & os.ST_RDONLY:
                 return group
     raise _none()
+
+
+def own_cores(proc: Path = Path("/proc/self")) -> float:
+    """Cores that this process may use: of its machine, as far as quotas of its groups allow.
+
+    Raises:
+        AirtuneError: as `own_group`.
+    """
+    own = own_group(proc)
+    quotas = [_quota(group) for group in [own, *own.parents]]
+    return min(float(len(os.sched_getaffinity(0))), *quotas)
 
 
 @dataclass(frozen=True)
@@ -136,6 +148,19 @@ class CpuGroups:
 
     def _group(self, client: int) -> Path:
         return self.parent / str(client)
+
+
+def _quota(group: Path) -> float:
+    """Cores that a group of either version is limited to; infinite where it is not."""
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        limited = quota != "max" and int(quota) > 0
+        return int(quota) / int(period) if limited else math.inf
+    except OSError:  # above the hierarchy, or its root
+        return math.inf
 
 
 def _none() -> AirtuneError:

@@ -26,7 +26,7 @@ class Pace:
     cores: Floats
 
 
-def choose_pace(device_flops_per_s: Floats, core_flops_per_s: float, cores: int) -> Pace:
+def choose_pace(device_flops_per_s: Floats, core_flops_per_s: float, cores: float) -> Pace:
     """The fastest pace at which this machine can be all devices at once.
 
     Args:

@@ -18,8 +18,7 @@ from airtune.federation.residual import CLIENT_FILES
 from airtune.federation.warm_node import warm, write_warm_start
 from airtune.learning.local_data import client_examples
 from airtune.observer import Observer
-from airtune.results.testbed_facts import FILE as FACTS
-from airtune.results.testbed_facts import Facts
+from airtune.results.testbed_facts import FACTS_FILE, Facts
 from airtune.scenario import Scenario
 from airtune.scenario_file import dump_scenario
 from airtune.testbed.cpu_groups import CpuGroups
@@ -59,7 +58,7 @@ def run_on_testbed(
         # Our server has ended: if the folder is locked, another process runs there.
         with suppress(AirtuneError), folder.lock():
             if Checkpoint.load(folder.directory) is None:
-                (folder.directory / FACTS).unlink(missing_ok=True)
+                (folder.directory / FACTS_FILE).unlink(missing_ok=True)
             folder.forget()
         raise
 

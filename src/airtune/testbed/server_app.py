@@ -13,7 +13,7 @@ from airtune.federation.server_app import RunOptions, run_in_folder
 from airtune.federation.setting import make_setting
 from airtune.observer import Observers
 from airtune.pruning.measured import measured_path
-from airtune.results.testbed_facts import FILE, Facts
+from airtune.results.testbed_facts import FACTS_FILE, Facts
 from airtune.scenario_file import configured_scenario
 from airtune.testbed.calibration import calibrate
 from airtune.testbed.cpu_groups import CpuGroups
@@ -37,7 +37,7 @@ def main(grid: Grid, context: Context) -> None:
         ids = [member.id for member in scenario.members()]
         nodes, _ = nodes_by_client(grid, ids)
         links, wire = Links(home, len(ids)), Wire(len(ids))
-        if not (out / FILE).exists():
+        if not (out / FACTS_FILE).exists():
             setting = make_setting(scenario, measured_path(scenario))
             calibrate(grid, nodes, setting, home, links, wire).write(out)
         facts = Facts.read(out)

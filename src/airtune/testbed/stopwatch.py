@@ -8,7 +8,7 @@ from typing import Any
 
 from airtune.observer import Observer
 from airtune.results.testbed_facts import Facts
-from airtune.results.testbed_rows import FILE, PARTS, Row, read_rows, write_rows
+from airtune.results.testbed_rows import PARTS, ROWS_FILE, Row, read_rows, write_rows
 from airtune.testbed.client_app import computing
 from airtune.testbed.links import Links
 from airtune.testbed.wire import Wire
@@ -32,7 +32,7 @@ class Stopwatch(Observer):
 
     def on_start(self, event: dict[str, Any], rounds_done: int) -> None:
         """Goes on after the rows of the rounds before."""
-        if (self._directory / FILE).exists():
+        if (self._directory / ROWS_FILE).exists():
             self._rows = [row for row in read_rows(self._directory) if row.round <= rounds_done]
 
     def on_plan(self, round_number: int, rates: Mapping[str, Sequence[float]]) -> None:
@@ -54,7 +54,7 @@ class Stopwatch(Observer):
         """Compares, of those whose updates came."""
         self._wire.stop()
         rows = [self._row(event["round"], told) for told in event["clients"]]
-        predicted_s = max((row.round_predicted_s for row in rows), default=0.0) + self._facts.reading_s
+        predicted_s = max(row.round_predicted_s for row in rows) + self._facts.reading_s
         measured_s = max(self._done_at.values()) - self._begin
         self._rows += [replace(row, all_predicted_s=predicted_s, all_measured_s=measured_s) for row in rows]
         write_rows(self._directory, self._rows)

@@ -7,7 +7,7 @@ from airtune.learning.tasks import gsm8k, gsm_symbolic, jsonl, yahoo_answers
 from airtune.learning.tasks.example import Example
 from airtune.scenario import Task
 
-__all__ = ["Example", "TaskData", "load_task"]
+__all__ = ["Example", "TaskData", "load_task", "own_examples"]
 
 _DRAW = {
     "gsm_symbolic": gsm_symbolic.draw_examples,
@@ -46,3 +46,20 @@ def load_task(task: Task, seed: int) -> TaskData:
     if not test:
         raise InputError(place, "", words("no test examples"), "at least one")
     return TaskData(drawn[calibrating:], test, drawn[:calibrating])
+
+
+def own_examples(task: Task, place: str, seed: int) -> list[Example]:
+    """The training examples of a client with data of its own, at most `train_examples`, in random order.
+
+    Args:
+        place: its file or folder, of the same form as the task's.
+
+    Raises:
+        InputError: the data is missing or wrong, or the task has none as its examples are generated.
+    """
+    if task.name == "gsm_symbolic":
+        raise InputError("scenario", "task.name", task.name, f"a task with data, as there is {place}")
+    drawn = _DRAW[task.name](task.model_copy(update={"data": place}), "train", task.train_examples, seed)
+    if not drawn:
+        raise InputError(place, "", words("no training examples"), "at least one")
+    return drawn
