@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test slow engines lint types results-small setup clean
+.PHONY: run test slow engines ray lint types results-small setup clean
 
 run: setup
 	$(BIN)/airtune run examples/quickstart.yaml
@@ -11,13 +11,15 @@ run: setup
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile
 
-slow: setup
+slow: ray
 	$(BIN)/pytest -m slow
 
-# Ray, which the simulation engine needs, is installed here alone: it is large.
-engines: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[simulation]'
+engines: ray
 	$(BIN)/pytest -m slow tests/federation/test_engines.py
+
+# Only the simulation engine needs it, and it is large.
+ray: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[simulation]'
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from airtune.results.testbed_rows import (
     ROWS_FILE,
     Row,
     median_error,
+    print_rows,
     read_rows,
     rounds_s,
     rows_lines,
