@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airtune import InputError, load_scenario
-from airtune.device_profile import fit_throughput, profile_device, read_device
+from airtune.device_profile import read_device
+from airtune.federation.profiling import fit_throughput, profile_device
 
 SCENARIO = "clients: [{id: a, device: %s, distance: 300 m}]\n"
 

@@ -46,7 +46,7 @@ def profile(
     ),
 ) -> None:
     """Measure how fast this machine trains, as a device for scenarios: `device: device.yaml`."""
-    from airtune.device_profile import profile_device
+    from airtune.federation.profiling import profile_device
 
     chosen = profile_device(model, out, print)
     rate, error = chosen.throughput / 1e9, chosen.measured["error"]
