@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from airtune.costs.count import Workload, download_bytes, memory_bytes, step_flops, upload_bytes
+from airtune.costs.count import (
+    Workload,
+    compensation_bytes,
+    download_bytes,
+    memory_bytes,
+    step_flops,
+    upload_bytes,
+)
 from airtune.costs.shapes import ModelShape
 from airtune.federation.messages import Assignment, Update, adapter_bytes
 from airtune.learning.loss import answer_losses
@@ -17,7 +24,7 @@ from airtune.learning.tokens import Batch
 from airtune.payload.download import pack_download
 from airtune.payload.update import encode_update
 from airtune.pruning.adapters import initial_adapter, slice_adapter, slice_sent
-from airtune.pruning.path import Reduction
+from airtune.pruning.path import MeanInputs, Reduction
 from airtune.pruning.submodel import build_submodel, load_adapter, model_shape
 from airtune.randomness import generator
 from airtune.scenario import Lora, Payload
@@ -90,6 +97,12 @@ def test_bytes_are_those_flower_sends(kind: str, reduction: Reduction, payload: 
     up = Update(0, 1, sent, 1.0, ()).to_content()
     shape = reduction.shape(full)
     assert adapter_bytes(down) == download_bytes(shape, payload)
+    means = MeanInputs(
+        np.ones((full.layers, full.width("queries")[0]), np.float32),
+        np.ones(reduction.neurons.shape, np.float32),
+    )
+    compensated = Assignment(1, 1, replace(reduction, mean=means), 0.0, told).to_content()
+    assert adapter_bytes(compensated) == download_bytes(shape, payload) + compensation_bytes(full, shape)
     assert adapter_bytes(up) == upload_bytes(shape, payload)
 
 

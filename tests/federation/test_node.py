@@ -65,7 +65,7 @@ def wrong_files(tmp_path_factory):
         (f"{KEY} ecdsa", "ecdsa: found something else, expected a private key"),
         ("--insecure --root-certificates text", "--insecure: found --insecure beside a certificate or key"),
         (f"--insecure {KEY} text", "--insecure: found --insecure beside"),
-        ("--insecure --data gone", "gone: found No such file or directory, expected"),
+        ("--insecure --data gone", "gone: found nothing, expected a folder with train.jsonl and test.jsonl"),
         ("--insecure --profile gone", "gone: found No such file or directory, expected a device profile"),
         ("--insecure --profile text", "text: throughput: found nothing, expected a value"),
         ("--insecure --noise-key text", "text: found 11 bytes, expected a secret of 32 bytes or more"),

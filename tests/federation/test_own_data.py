@@ -60,7 +60,7 @@ def test_it_trains_on_its_own_text_alone(tiny, message, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [(None, "No such file"), ("no JSON\n", "expected a JSON"), ("", "no training examples")],
+    [(None, "found nothing"), ("no JSON\n", "found 'no JSON'"), ("", "found no records")],
 )
 def test_data_that_cannot_be_read_is_an_answer_that_says_so(text, complaint, tiny, message, tmp_path):
     mine = tmp_path / "mine.jsonl"

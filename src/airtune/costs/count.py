@@ -97,9 +97,9 @@ def download_bytes(shape: ModelShape, payload: Payload) -> int:
 
 def compensation_bytes(full: ModelShape, shape: ModelShape) -> int:
     """Bytes of the two arrays of mean inputs that come with a sub-model: a float32 for every query and neuron
-    that it lost."""
+    that it lost; none where it lost nothing."""
     lost = full.width("queries") - shape.width("queries") + full.neurons - shape.neurons
-    return MEAN_BYTES + 4 * int(np.sum(lost))
+    return MEAN_BYTES + 4 * int(np.sum(lost)) if lost.any() else 0
 
 
 def _joined_bytes(forms: Iterable[Form]) -> int:

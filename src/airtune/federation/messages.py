@@ -198,7 +198,7 @@ def adapter_bytes(content: RecordDict) -> int:
 
 def _lost_means(reduction: Reduction) -> dict[str, npt.NDArray[np.float32]]:
     """The mean inputs of lost units, all that a client needs: (lost groups, queries) and (lost neurons,)."""
-    if reduction.mean is None:
+    if reduction.mean is None or reduction.is_whole:
         return {}
     of_groups = reduction.mean.queries.reshape(*reduction.groups.shape, -1)
     return {
