@@ -75,7 +75,10 @@ def simulated(real: Path, out: Path) -> bytes:
 def small():
     tiny = load_scenario(ROOT / "examples" / "tiny.yaml")
     clients = [group.model_dump() | {"count": 1} for group in tiny.clients]
-    return type(tiny).model_validate(tiny.model_dump() | {"clients": clients, "rounds": 2})
+    payload = {"format": "int4", "keep": 0.3}  # uploads owe something, which a calibration must not touch
+    return type(tiny).model_validate(
+        tiny.model_dump() | {"clients": clients, "rounds": 2, "payload": payload}
+    )
 
 
 def test_it_learns_what_one_process_does_and_measures_every_client_and_round(place, small, tmp_path):
