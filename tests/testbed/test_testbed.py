@@ -75,10 +75,13 @@ def simulated(real: Path, out: Path) -> bytes:
 def small():
     tiny = load_scenario(ROOT / "examples" / "tiny.yaml")
     clients = [group.model_dump() | {"count": 1} for group in tiny.clients]
-    payload = {"format": "int4", "keep": 0.3}  # uploads owe something, which a calibration must not touch
-    return type(tiny).model_validate(
-        tiny.model_dump() | {"clients": clients, "rounds": 2, "payload": payload}
-    )
+    return type(tiny).model_validate(tiny.model_dump() | {"clients": clients, "rounds": 2})
+
+
+@pytest.fixture(scope="module")
+def owing(small):
+    """With uploads that owe something, which the calibration must not touch."""
+    return type(small).model_validate(small.model_dump() | {"payload": {"format": "int4", "keep": 0.3}})
 
 
 def test_it_learns_what_one_process_does_and_measures_every_client_and_round(place, small, tmp_path):
@@ -105,10 +108,10 @@ def test_it_learns_what_one_process_does_and_measures_every_client_and_round(pla
         assert row.all_measured_s >= row.round_measured_s
 
 
-def test_a_testbed_that_was_killed_leaves_nothing_and_goes_on(place, small, tmp_path):
+def test_a_testbed_that_was_killed_leaves_nothing_and_goes_on(place, owing, tmp_path):
     mark, out = f"airtune-test-{os.getpid()}", tmp_path / "run"
-    (tmp_path / "small.yaml").write_text(dump_scenario(small))
-    command = ["testbed", str(tmp_path / "small.yaml"), "--out", str(out)]
+    (tmp_path / "owing.yaml").write_text(dump_scenario(owing))
+    command = ["testbed", str(tmp_path / "owing.yaml"), "--out", str(out)]
     parent = subprocess.Popen(
         [sys.executable, "-m", "airtune.cli", *command], env=os.environ | {"AIRTUNE_TEST": mark}
     )
@@ -129,7 +132,7 @@ def test_a_testbed_that_was_killed_leaves_nothing_and_goes_on(place, small, tmp_
     before, facts = read_rows(out), (out / FACTS_FILE).read_bytes()
     assert [row.round for row in before] == [1, 1]
     write_rows(out, [*before, *(replace(row, round=2) for row in before)])  # as if killed a moment later
-    run_on_testbed(small, out, Observer(), resume=True)
+    run_on_testbed(owing, out, Observer(), resume=True)
     assert (out / FACTS_FILE).read_bytes() == facts
     after = read_rows(out)
     assert after[:2] == before
