@@ -1,5 +1,6 @@
 """Whole comparisons of the tiny scenario, in real worker processes."""
 
+import functools
 import json
 import os
 import shutil
@@ -293,7 +294,10 @@ def test_workers_end_with_their_parent_and_go_on_with_the_next(end, compared, ti
     out = tmp_path / "out"
     command = [sys.executable, "-m", "airtune.cli", "compare", str(TINY), "--rounds", "2"]
     command += ["--methods", ",".join(METHODS), "--out", str(out), "--workers", "2"]
-    parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # Shells have jobs in the background ignore SIGINT, and so would all that these start.
+    default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    parent = subprocess.Popen(command, preexec_fn=default, **pipes)
     while not list(out.glob("runs/*/checkpoint.safetensors")):
         assert parent.poll() is None
         time.sleep(0.05)
