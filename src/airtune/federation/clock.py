@@ -74,14 +74,16 @@ def clock_unplanned(setting: Setting, number: int, channels: Channels, work: Map
     """
     plan = setting.unplanned(channels, unknown(setting.scenario))
     path = setting.measured.path
+    costs = {  # many clients have the same rate
+        prune: setting.measured.costs(path.reduction(prune), setting.scenario.payload)
+        for prune in set(plan.prune.tolist())
+    }
     typical = [setting.measured.work] * setting.scenario.training.steps
     full = {}
     for client, prune in enumerate(plan.prune):
         reduction = path.reduction(float(prune))
         done = work[client].steps if client in work else typical
         steps = [replace(step, rows=setting.measured.work.rows * reduction.examples) for step in done]
-        costs = setting.measured.costs(reduction, setting.scenario.payload)
-        full[client] = Work(
-            reduction.shape(path.full), steps, round(costs.download_bits / 8), round(costs.upload_bits / 8)
-        )
+        down, up = costs[float(prune)].download_bits, costs[float(prune)].upload_bits
+        full[client] = Work(reduction.shape(path.full), steps, round(down / 8), round(up / 8))
     return max(time.total_s for time in clock_round(setting, number, channels, plan, full).values())

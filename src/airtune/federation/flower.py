@@ -5,7 +5,6 @@ Both engines run the apps in processes of their own; this one follows what the s
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from airtune.errors import AirtuneError, ArgumentError
 from airtune.federation.checkpoint import Checkpoint
 from airtune.federation.commands import HOST, environment, flower_command, free_ports, node_command
 from airtune.federation.folder import RunFolder
-from airtune.federation.keeper import ProcessPlan
+from airtune.federation.keeper import ProcessPlan, kept
 from airtune.federation.progress import ProgressReader
 from airtune.federation.residual import CLIENT_FILES, hand_over
 from airtune.federation.server_app import RunOptions
@@ -101,29 +100,17 @@ def follow(keeper: list[str], home: Path, reader: ProgressReader) -> None:
     Args:
         keeper: command of the process that keeps them.
     """
-    with (home / "flower.log").open("wb") as log:
-        process = subprocess.Popen(
-            keeper,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment(
-                FLWR_HOME=str(home / "flwr"),
-                RAY_TMPDIR=str(home),
-                # Sums over other numbers of threads have other last bits; Ray would set its own.
-                OMP_NUM_THREADS=str(torch.get_num_threads()),
-            ),
-            start_new_session=True,  # Ctrl-C is for this process, which then closes the keeper's input
-        )
-    assert process.stdin is not None
-    try:
+    env = environment(
+        FLWR_HOME=str(home / "flwr"),
+        RAY_TMPDIR=str(home),
+        # Sums over other numbers of threads have other last bits; Ray would set its own.
+        OMP_NUM_THREADS=str(torch.get_num_threads()),
+    )
+    with (home / "flower.log").open("wb") as log, kept(keeper, env, log) as process:
         while process.poll() is None and not reader.over:
             time.sleep(READ_S)
             reader.read()
         reader.read()
-    finally:
-        process.stdin.close()
-        process.wait()
 
 
 def _configuration(

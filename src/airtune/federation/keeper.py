@@ -18,7 +18,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import BinaryIO
 
 import psutil
 
@@ -43,6 +45,32 @@ class ProcessPlan:
     def to_json(self) -> str:
         """As the keeper is given it."""
         return json.dumps(asdict(self))
+
+
+@contextlib.contextmanager
+def kept(
+    command: Sequence[str], env: Mapping[str, str], log: BinaryIO | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A keeper's process; afterwards it has ended, and all that it has started.
+
+    Args:
+        command: that starts it.
+        log: gets what it says, instead of this process's own output.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=None if log is None else subprocess.STDOUT,
+        env=env,
+        start_new_session=True,  # Ctrl-C is for this process, which then closes the keeper's input
+    )
+    assert process.stdin is not None
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait()
 
 
 class GoneError(Exception):

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import ssl
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from airtune.device_profile import read_device
 from airtune.errors import AirtuneError, InputError, words
 from airtune.federation.commands import environment, free_ports, node_command
-from airtune.federation.keeper import ProcessPlan
+from airtune.federation.keeper import ProcessPlan, kept
 from airtune.federation.report import ReportedDevice
 from airtune.federation.warm_node import TERMINATED, warm, write_warm_start
 from airtune.learning.tasks import own_examples
@@ -113,7 +112,10 @@ def run_node(
         home = Path(tempfile.mkdtemp(prefix="airtune-"))
         try:
             write_warm_start(home, dump_scenario(scenario), data)
-            status = _keep(ProcessPlan([], "", [], warm(home, command)), home)
+            plan = ProcessPlan([], "", [], warm(home, command))
+            keeper = [sys.executable, "-m", "airtune.federation.keeper", plan.to_json(), str(home)]
+            with kept(keeper, environment(FLWR_HOME=str(home / "flwr"))) as process:
+                status = process.wait()
         finally:
             shutil.rmtree(home, ignore_errors=True)
     except OSError as error:
@@ -121,22 +123,6 @@ def run_node(
     if status == 0:  # nobody has stopped it, and Flower gives no reason
         print("airtune: the SuperNode has ended by itself; is this machine's clock right?", file=sys.stderr)
     return status
-
-
-def _keep(plan: ProcessPlan, home: Path) -> int:
-    """Wait for the keeper; when it ends, or this process, nothing that it has started is left."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "airtune.federation.keeper", plan.to_json(), str(home)],
-        stdin=subprocess.PIPE,
-        env=environment(FLWR_HOME=str(home / "flwr")),
-        start_new_session=True,  # Ctrl-C is for this process, which then closes the keeper's input
-    )
-    assert process.stdin is not None
-    try:
-        return process.wait()
-    finally:
-        process.stdin.close()
-        process.wait()
 
 
 def _number(scenario: Scenario, client: str) -> int:
